@@ -1,0 +1,30 @@
+# The service in a container: `provisioner worker` by default, any other command of it as the argument.
+
+FROM python:3.11-slim-bookworm AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /build
+COPY requirements.txt requirements-dev.txt ./
+# The build backend comes with its hash too, out of the lock for development. Nothing of /tools goes into the image.
+RUN python -m venv /tools && /tools/bin/pip install --require-hashes --only-binary :all: -r requirements-dev.txt
+RUN python -m venv /venv && /venv/bin/pip install --require-hashes --only-binary :all: -r requirements.txt
+COPY pyproject.toml README.md schema.sql ./
+COPY statemachine statemachine
+COPY seeders seeders
+COPY consumer consumer
+COPY ops ops
+RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+    && /venv/bin/pip install --no-deps dist/*.whl
+
+FROM python:3.11-slim-bookworm
+# A number, so that a cluster can see that it is not root; a name, because `provisioner` writes down who asked.
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin provisioner
+COPY --from=build /venv /venv
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 10001
+WORKDIR /tmp
+# The settings are right, PostgreSQL answers, and the schema is there. It does not ask RabbitMQ: a worker outlives an
+# outage of the broker by itself, and a restart would only cost it its connections.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=10s --retries=3 \
+    CMD ["provisioner", "list", "--limit", "1", "--json"]
+ENTRYPOINT ["provisioner"]
+CMD ["worker"]

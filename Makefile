@@ -1,0 +1,75 @@
+# What a person types: `make demo` shows the thing, `make test` checks all of it. Everything is installed into .venv,
+# from the hashes in requirements-dev.txt; nothing outside this folder is changed.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.made-by-make
+
+# The first Python that is new enough and can make a virtual environment. Say PYTHON=/path/to/python to choose.
+CAN_DO := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 python3.14,\
+	$(shell $(name) -c "$(CAN_DO)" >/dev/null 2>&1 && echo $(name))))
+
+# More arguments for pytest: make test PYTEST="-k schema -x"
+PYTEST ?=
+
+.PHONY: help setup demo test lint format docs lock clean FORCE
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with .venv/bin/provisioner in it (the other targets do it by themselves)
+
+# A folder that was moved or copied has scripts that point to where it was: then it is made anew.
+ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
+$(STAMP): FORCE
+endif
+$(STAMP): requirements-dev.txt pyproject.toml
+	@[ -n "$(PYTHON)" ] || { echo "make setup needs Python 3.11 or newer with venv, which is missing; install it with: apt-get install python3 python3-venv" >&2; exit 1; }
+	@echo "== setup: $$(grep -c '^[a-z].*==' requirements-dev.txt) locked packages into $(VENV)"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip --disable-pip-version-check install --quiet --require-hashes -r requirements-dev.txt
+	@$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation -e .
+	@echo "$(CURDIR)" > $(STAMP)
+
+demo: setup ## Provision 200 websites before your eyes, on servers of its own
+	@$(BIN)/provisioner demo
+
+test: lint ## Check everything: ruff, mypy, and all tests on a real PostgreSQL and RabbitMQ
+	@echo "== pytest: all tests, on a PostgreSQL and a RabbitMQ of their own"
+	@$(BIN)/pytest $(PYTEST)
+
+lint: setup ## Check style and types only
+	@echo "== ruff: rules"
+	@$(BIN)/ruff check .
+	@echo "== ruff: format"
+	@$(BIN)/ruff format --check .
+	@echo "== mypy: strict"
+	@$(BIN)/mypy
+
+format: setup ## Format the code, and mend what ruff can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+docs: setup ## Write the generated pages anew (docs/states.md)
+	@$(BIN)/python -c "from statemachine.rendering import markdown; print(markdown(), end='')" > docs/states.md
+
+# The environment of whoever runs it must not leak into the lock: a local find-links folder would shrink the list of
+# hashes to the files in it.
+PIP_COMPILE = env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL -u PIP_CONSTRAINT PIP_CONFIG_FILE=/dev/null \
+	CUSTOM_COMPILE_COMMAND="make lock" $(1)/bin/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe \
+	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host pyproject.toml
+
+lock: ## Resolve the dependencies anew, into requirements.txt and requirements-dev.txt
+	@[ -n "$(PYTHON)" ] || { echo "make lock needs Python 3.11 or newer with venv, which is missing; install it with: apt-get install python3 python3-venv" >&2; exit 1; }
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT \
+	&& $(PYTHON) -m venv "$$scratch" \
+	&& "$$scratch/bin/pip" --disable-pip-version-check install --quiet "pip-tools>=7.5" \
+	&& $(call PIP_COMPILE,"$$scratch") --output-file requirements.txt \
+	&& $(call PIP_COMPILE,"$$scratch") --extra local --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+
+clean: ## Remove .venv and all that was generated
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,113 @@
+"""Settings: read once from the environment, prefix PROVISIONER_, checked before anything starts."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0, le=86400)]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Units stand in the names."""
+
+    model_config = SettingsConfigDict(env_prefix="PROVISIONER_", extra="ignore", hide_input_in_errors=True)
+
+    database_url: SecretStr = SecretStr("postgresql://postgres@127.0.0.1:5432/provisioner")
+    amqp_url: SecretStr = SecretStr("amqp://guest:guest@127.0.0.1:5672/")
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] = "provisioning"
+    packs_dir: Path | None = None
+    """Searched before the packs that ship."""
+    base_domain: Annotated[str, Field(pattern=r"^[a-z0-9.:-]+$")] = "propertywebbuilder.com"
+    """A live website's URL is https://SUBDOMAIN.BASE_DOMAIN."""
+
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+    """Workers a process. More than 8 transactions at once made a process slower where it was measured."""
+    batch_size: Annotated[int, Field(ge=1, le=256)] = 16
+    """Deliveries that one transaction carries at most; only what already waits is taken."""
+    admission_limit: Annotated[int, Field(ge=1, le=100_000)] = 64
+    """Websites that a process has under way before it takes more signups: finish what was started."""
+
+    retry_budget: Annotated[int, Field(ge=1, le=100)] = 8
+    """Attempts at a step before the website fails."""
+    retry_base_seconds: Seconds = 1
+    retry_cap_seconds: Seconds = 300
+    stall_seconds: Seconds = 120
+    """How long a website may owe its next transition before the dispatcher sends it again."""
+    dispatch_interval_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 1
+    """How often due websites are looked for; an idle system asks no faster than this."""
+
+    step_timeout_seconds: Seconds = 30
+    """One transaction, from BEGIN to COMMIT."""
+    lock_timeout_seconds: Seconds = 2
+    statement_timeout_seconds: Seconds = 10
+    """One statement, on the server's side: a slow one is a transient error."""
+    command_timeout_seconds: Seconds = 15
+    """One statement, on our side: past the server's limit, so that only a server that does not answer reaches it."""
+    broker_timeout_seconds: Seconds = 10
+    """One answer of the broker."""
+    watchdog_seconds: Seconds = 5
+    """How often the consuming channel is asked whether the broker still knows it."""
+    drain_seconds: Seconds = 30
+    """How long a stop waits for what was started."""
+    reconnect_base_seconds: Seconds = 0.2
+    reconnect_cap_seconds: Seconds = 10
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
+    failpoints: str = ""
+    """For tests alone: places where this process dies, raises or waits. See consumer.failpoints."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres(cls, url: SecretStr) -> SecretStr:
+        if _scheme(url) not in ("postgresql", "postgres"):
+            raise ValueError("must start with postgresql://")
+        return url
+
+    @field_validator("amqp_url")
+    @classmethod
+    def _amqp(cls, url: SecretStr) -> SecretStr:
+        if _scheme(url) not in ("amqp", "amqps", "inprocess"):
+            raise ValueError("must start with amqp:// or amqps://")
+        return url
+
+    @field_validator("packs_dir")
+    @classmethod
+    def _folder(cls, folder: Path | None) -> Path | None:
+        if folder is not None and not folder.is_dir():
+            raise ValueError("is not a folder")
+        return folder
+
+    @property
+    def prefetch(self) -> int:
+        """Deliveries that a process holds unsettled, a queue: enough to fill every worker's batch."""
+        return self.concurrency * self.batch_size
+
+
+def _scheme(url: SecretStr) -> str:
+    try:
+        return urlsplit(url.get_secret_value()).scheme
+    except ValueError:
+        # Its text quotes the password.
+        raise ValueError("cannot be read as a URL") from None
+
+
+class WrongSettings(Exception):  # noqa: N818
+    """A setting cannot be used; the text is one line that names the variable and the reason, never the value."""
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        WrongSettings: with one line for the person who set it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        name = "PROVISIONER_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise WrongSettings(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None

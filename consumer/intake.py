@@ -1,0 +1,127 @@
+"""Deliveries that wait for a worker, in two lanes: commands first, signups as far as admission lets them.
+
+The broker's callbacks only put; workers take what is already waiting, up to a batch. Nothing here awaits the network.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+from consumer.broker import ConsumerSession, Delivery
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A delivery on its way to a worker. `rounds` counts how often it was put back; `alone`: it goes in no batch."""
+
+    delivery: Delivery
+    rounds: int = 0
+    alone: bool = False
+
+
+class Room(Protocol):
+    """What the intake asks of admission."""
+
+    def room(self) -> int:
+        """Return how many more signups may be started now."""
+
+    def reserve(self, count: int) -> None:
+        """Count signups as started."""
+
+    def wanted(self) -> None:
+        """Hear that signups wait and there is no room."""
+
+
+class Intake:
+    """Two lanes of waiting deliveries, for any number of workers."""
+
+    def __init__(self, signups_queue: str, admission: Room) -> None:
+        self._signups_queue = signups_queue
+        self._admission = admission
+        self._commands: deque[Waiting] = deque()
+        self._signups: deque[Waiting] = deque()
+        self._delayed: dict[Waiting, asyncio.TimerHandle] = {}
+        self._arrived = asyncio.Event()
+        self.in_flight = 0
+        """Deliveries that workers have taken and not settled."""
+
+    def __len__(self) -> int:
+        return len(self._commands) + len(self._signups) + len(self._delayed)
+
+    def put(self, delivery: Delivery) -> None:
+        """Add a new delivery."""
+        self._queue(Waiting(delivery))
+
+    def put_back(self, waiting: Waiting, delay_seconds: float) -> None:
+        """Send a delivery round again after a while; one whose session is gone is dropped, the broker has it."""
+        if waiting.delivery.session.closed.is_set():
+            return
+        waiting.rounds += 1
+        handle = asyncio.get_running_loop().call_later(delay_seconds, self._due, waiting)
+        self._delayed[waiting] = handle
+
+    def _due(self, waiting: Waiting) -> None:
+        del self._delayed[waiting]
+        if not waiting.delivery.session.closed.is_set():
+            self._queue(waiting)
+
+    def _queue(self, waiting: Waiting) -> None:
+        lane = self._signups if waiting.delivery.queue == self._signups_queue else self._commands
+        lane.append(waiting)
+        self._arrived.set()
+
+    def wake(self) -> None:
+        """Look again: there may be room for signups now."""
+        self._arrived.set()
+
+    async def take(self, limit: int) -> list[Waiting]:
+        """Wait until something may be taken, and take what is there, up to `limit`: never wait to fill up."""
+        while not (batch := self._collect(limit)):
+            self._arrived.clear()
+            await self._arrived.wait()
+        self.in_flight += len(batch)
+        return batch
+
+    def _collect(self, limit: int) -> list[Waiting]:
+        batch: list[Waiting] = []
+        while self._commands and len(batch) < limit:
+            batch.append(self._commands.popleft())
+        if self._signups and len(batch) < limit:
+            count = min(limit - len(batch), len(self._signups), self._admission.room())
+            if count <= 0:
+                self._admission.wanted()
+            else:
+                self._admission.reserve(count)
+                batch.extend(self._signups.popleft() for _ in range(count))
+        if batch and (self._commands or (self._signups and self._admission.room() > 0)):
+            # For the next worker. Never after an empty hand: two idle workers would wake each other without end.
+            self._arrived.set()
+        return batch
+
+    def settled(self, count: int) -> None:
+        """Hear that a worker is done with `count` deliveries."""
+        self.in_flight -= count
+
+    def is_signup(self, waiting: Waiting) -> bool:
+        """Say whether a delivery came by the signups lane."""
+        return waiting.delivery.queue == self._signups_queue
+
+    def forget(self, session: ConsumerSession) -> None:
+        """Drop what a dead session delivered: the broker delivers it again."""
+        for lane in (self._commands, self._signups):
+            kept = [waiting for waiting in lane if waiting.delivery.session is not session]
+            lane.clear()
+            lane.extend(kept)
+        for waiting in [waiting for waiting in self._delayed if waiting.delivery.session is session]:
+            self._delayed.pop(waiting).cancel()
+
+    def empty(self) -> list[Delivery]:
+        """Give up everything that waits, for handing back at a stop."""
+        for handle in self._delayed.values():
+            handle.cancel()
+        waiting = [*self._commands, *self._signups, *self._delayed]
+        self._commands.clear()
+        self._signups.clear()
+        self._delayed.clear()
+        return [item.delivery for item in waiting]

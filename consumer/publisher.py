@@ -1,0 +1,63 @@
+"""Keeps one publishing connection alive. A memory alarm stops everything on a connection that publishes, so that it
+shares none with the consumer."""
+
+import asyncio
+from collections.abc import Callable
+
+from consumer.backoff import Backoff
+from consumer.broker import Broker, BrokerDown, BrokerError, Message, PublisherSession, Unroutable
+from consumer.gate import Gate
+from consumer.logs import log
+
+AWAY = "publishing"
+
+
+class Publisher:
+    """Publishes on whatever session is alive; closes the gate while there is none."""
+
+    def __init__(self, broker: Broker, gate: Gate, backoff: Backoff) -> None:
+        self._broker = broker
+        self._gate = gate
+        self._backoff = backoff
+        self._session: PublisherSession | None = None
+        self.on_unroutable: Callable[[], None] = lambda: None
+        """Called when a queue of ours turned out to be missing."""
+        gate.close(AWAY, "not connected yet")
+
+    async def publish(self, message: Message) -> None:
+        """Publish and wait for the broker's answer.
+
+        Raises:
+            BrokerDown: there is no connection, or no answer: whether the message is stored is unknown.
+            Unroutable, Nacked: the broker's answer was no.
+        """
+        if self._session is None or self._session.closed.is_set():
+            raise BrokerDown("not connected")
+        try:
+            await self._session.publish(message)
+        except Unroutable:
+            self.on_unroutable()
+            raise
+
+    async def run(self) -> None:
+        """Connect, stay connected, connect again."""
+        while True:
+            await self.run_once()
+            await self._backoff.wait()
+
+    async def run_once(self) -> None:
+        """Live through one connection."""
+        try:
+            self._session = await self._broker.open_publisher()
+        except BrokerError as error:
+            self._gate.close(AWAY, str(error))
+            return
+        self._backoff.reset()
+        self._gate.lift(AWAY)
+        log.info("connected", connection="publisher")
+        try:
+            await self._session.closed.wait()
+            self._gate.close(AWAY, "connection lost")
+        finally:
+            session, self._session = self._session, None
+            await asyncio.shield(session.close())

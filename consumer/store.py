@@ -1,0 +1,429 @@
+"""The database as the service sees it: statements with names, values in and out. Decides nothing.
+
+One statement a file in `consumer/sql/`. Only this module and `consumer.errors` know asyncpg.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from consumer.errors import Interrupted
+from consumer.messages import OwnerByEmail, WebsiteCreated
+from consumer.outbox import Row
+from seeders.sql_files import read_statements
+from statemachine import REST_STATES, Facts, State, Trigger
+
+SQL = read_statements("consumer.sql")
+
+RESTING = sorted(state.value for state in REST_STATES)
+"""For the statements that ask whether a website rests. One held at ready rests too: that they say themselves."""
+
+SCHEMA_SECONDS = 3600.0
+"""An index on a large table of the existing product takes its time."""
+IDLE_IN_TRANSACTION_MS = 15_000
+"""A half-open client keeps its row lock until the server gives up on it (fault 56)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Website:
+    """A website's row, as it was under its lock."""
+
+    id: int
+    subdomain: str | None
+    site_type: str | None
+    seed_pack_name: str | None
+    owner_email: str | None
+    skip_properties: bool
+    auto_go_live: bool
+    state: State
+    failed_from: State | None
+    error: str | None
+    seq: int
+    attempts: int
+    request: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One transition to be written: the log row, and what the website's row takes from it."""
+
+    website_id: int
+    seq: int
+    trigger: Trigger
+    from_state: State
+    to_state: State
+    message_id: UUID
+    actor: str | None
+    reason: str | None
+    detail: Mapping[str, Any]
+    error: str | None
+    published_seq: int
+    request: Mapping[str, Any] | None
+    asked_live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One counted try to be written."""
+
+    website_id: int
+    attempts: int
+    error: str
+    backoff_seconds: float
+    request: Mapping[str, Any] | None
+    asked_live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A website whose time has come, as the dispatcher claimed it."""
+
+    website_id: int
+    state: State
+    seq: int
+    published_seq: int
+    attempts: int
+    skip_properties: bool
+    auto_go_live: bool
+
+
+def _text(value: Mapping[str, Any] | None) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _row(record: Mapping[str, Any]) -> Row:
+    return Row(
+        record["website_id"],
+        record["seq"],
+        Trigger(record["trigger"]),
+        State(record["from_state"]),
+        State(record["to_state"]),
+        record["message_id"],
+        record["actor"],
+        record["reason"],
+        json.loads(record["detail"]),
+        record["occurred_at"],
+    )
+
+
+class Transaction:
+    """The statements of one transaction, in the order in which a batch uses them."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        """Handed to the seeders."""
+
+    async def known_users(self, ids: Iterable[int]) -> set[int]:
+        """Return those of the users that exist."""
+        return {record["id"] for record in await self.connection.fetch(SQL["known_users"], list(ids))}
+
+    async def register(self, signups: Sequence[WebsiteCreated]) -> None:
+        """Insert websites that are not there yet; what is there wins."""
+        owners = [signup.owner for signup in signups]
+        await self.connection.execute(
+            SQL["register_websites"],
+            [signup.website_id for signup in signups],
+            [signup.subdomain for signup in signups],
+            [signup.site_type for signup in signups],
+            [signup.seed_pack for signup in signups],
+            [owner.email if isinstance(owner, OwnerByEmail) else None for owner in owners],
+            [signup.skip_properties for signup in signups],
+            [signup.auto_go_live for signup in signups],
+            [_text(signup.request) for signup in signups],
+        )
+
+    async def lock(self, ids: Sequence[int], *, waiting: bool) -> dict[int, Website]:
+        """Lock websites and return them; without `waiting`, those that somebody else holds are left out."""
+        statement = SQL["lock_waiting"] if waiting else SQL["lock_available"]
+        return {
+            record["id"]: Website(
+                record["id"],
+                record["subdomain"],
+                record["site_type"],
+                record["seed_pack_name"],
+                record["owner_email"],
+                record["skip_properties"],
+                record["auto_go_live"],
+                State(record["provisioning_state"]),
+                State(failed_from) if (failed_from := record["provisioning_failed_from"]) else None,
+                record["provisioning_error"],
+                record["provisioning_seq"],
+                record["provisioning_attempts"],
+                json.loads(record["provisioning_request"] or "{}"),
+            )
+            for record in await self.connection.fetch(statement, ids)
+        }
+
+    async def present(self, ids: Sequence[int]) -> set[int]:
+        """Return which websites exist, whoever holds them."""
+        return {record["id"] for record in await self.connection.fetch(SQL["present"], ids)}
+
+    async def inbox(self, asked: Sequence[tuple[Website, UUID]]) -> tuple[dict[int, Row], dict[int, UUID]]:
+        """Return, by website, the rows of messages that have been carried out already, and each last row's message."""
+        records = await self.connection.fetch(
+            SQL["inbox"],
+            [website.id for website, _ in asked],
+            [message_id for _, message_id in asked],
+            [website.seq for website, _ in asked],
+        )
+        done = {record["website_id"]: _row(record) for record in records if record["seq"] is not None}
+        last = {record["website_id"]: record["last_message_id"] for record in records if record["last_message_id"]}
+        return done, last
+
+    async def fill(self, signups: Sequence[WebsiteCreated]) -> None:
+        """Fill what websites' rows left empty with what their signups say."""
+        await self.connection.execute(
+            SQL["fill_websites"],
+            [signup.website_id for signup in signups],
+            [signup.subdomain for signup in signups],
+            [signup.site_type for signup in signups],
+            [signup.seed_pack for signup in signups],
+            [signup.owner.email if isinstance(signup.owner, OwnerByEmail) else None for signup in signups],
+        )
+
+    async def facts(self, subdomains: Mapping[int, str | None]) -> dict[int, Facts]:
+        """Count what websites have now, given their subdomains by id."""
+        return {
+            record["id"]: Facts(
+                record["owners"],
+                record["agencies"],
+                record["links"],
+                record["field_keys"],
+                record["properties"],
+                subdomains[record["id"]],
+            )
+            for record in await self.connection.fetch(SQL["facts"], list(subdomains))
+        }
+
+    async def write(self, moves: Sequence[Move], stall_seconds: float) -> list[Row]:
+        """Write states and log rows; return the rows in the order of `moves`.
+
+        Raises:
+            RuntimeError: a website had another seq than it was judged on, which its lock forbids.
+        """
+        records = await self.connection.fetch(
+            SQL["write"],
+            [move.website_id for move in moves],
+            [move.seq for move in moves],
+            [move.trigger.value for move in moves],
+            [move.from_state.value for move in moves],
+            [move.to_state.value for move in moves],
+            [move.message_id for move in moves],
+            [move.actor for move in moves],
+            [move.reason for move in moves],
+            [_text(move.detail) for move in moves],
+            [move.error for move in moves],
+            [move.published_seq for move in moves],
+            [_text(move.request) for move in moves],
+            [move.asked_live for move in moves],
+            stall_seconds,
+        )
+        occurred = {record["website_id"]: record["occurred_at"] for record in records}
+        if len(occurred) != len(moves):
+            raise RuntimeError(f"{len(moves)} transitions were judged under lock, {len(occurred)} could be written")
+        return [
+            Row(
+                move.website_id,
+                move.seq,
+                move.trigger,
+                move.from_state,
+                move.to_state,
+                move.message_id,
+                move.actor,
+                move.reason,
+                move.detail,
+                occurred[move.website_id],
+            )
+            for move in moves
+        ]
+
+    async def write_attempts(self, attempts: Sequence[Attempt]) -> None:
+        """Count attempts and set when the next one is due."""
+        await self.connection.execute(
+            SQL["write_attempts"],
+            [attempt.website_id for attempt in attempts],
+            [attempt.attempts for attempt in attempts],
+            [attempt.error for attempt in attempts],
+            [attempt.backoff_seconds for attempt in attempts],
+            [_text(attempt.request) for attempt in attempts],
+            [attempt.asked_live for attempt in attempts],
+        )
+
+    async def write_requests(self, signups: Sequence[WebsiteCreated]) -> None:
+        """Keep what signups brought for websites that wait for it."""
+        await self.connection.execute(
+            SQL["write_requests"],
+            [signup.website_id for signup in signups],
+            [_text(signup.request) for signup in signups],
+        )
+
+
+class Store:
+    """The connection pool, and the statements that stand alone."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        size: int,
+        lock_timeout_seconds: float = 2,
+        statement_timeout_seconds: float = 10,
+        command_timeout_seconds: float = 15,
+        name: str = "provisioner",
+    ) -> None:
+        """Remember how to connect; nothing is opened yet. `size` is the number of connections."""
+        self._url = url
+        self._size = size
+        self._command_timeout_seconds = command_timeout_seconds
+        self._server_settings = {
+            "application_name": name,
+            "timezone": "UTC",
+            "lock_timeout": f"{lock_timeout_seconds * 1000:.0f}",
+            "statement_timeout": f"{statement_timeout_seconds * 1000:.0f}",
+            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+            # Generic plans that were made on empty tables scan sequentially for ever (measured, A8).
+            "enable_seqscan": "off",
+            "jit": "off",
+        }
+        self._pool: Any = None
+        self._opening = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Connect. Raises what asyncpg raises; `consumer.errors.classify` knows it."""
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    self._url,
+                    min_size=1,
+                    max_size=self._size,
+                    command_timeout=self._command_timeout_seconds,
+                    timeout=self._command_timeout_seconds,
+                    max_inactive_connection_lifetime=0,
+                    server_settings=self._server_settings,
+                    reset=_leave_clean,
+                )
+
+    async def close(self) -> None:
+        """Close all connections, at once where they do not close by themselves."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            try:
+                async with asyncio.timeout(5):
+                    await pool.close()
+            except TimeoutError:
+                pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """Lend a connection, each statement its own transaction."""
+        await self.open()
+        async with self._pool.acquire(timeout=self._command_timeout_seconds) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Run a transaction: committed at the end, rolled back by any exception.
+
+        Raises:
+            Interrupted: COMMIT was answered with something else.
+        """
+        async with self.connection() as connection:
+            await connection.execute("BEGIN")
+            try:
+                yield Transaction(connection)
+            except BaseException:
+                # What went wrong matters, not that a broken connection cannot roll back as well: the server does.
+                with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                    await connection.execute("ROLLBACK")
+                raise
+            answer = await connection.execute("COMMIT")
+            if answer != "COMMIT":
+                raise Interrupted(f"COMMIT was answered with {answer}")
+
+    async def probe(self) -> None:
+        """Ask whether the database can be written to; raises what stands in the way."""
+        async with self.connection() as connection:
+            if await connection.fetchval(
+                "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool"
+            ):
+                raise Interrupted("the database is read-only")
+
+    async def claim(self, limit: int, stall_seconds: float) -> list[Claim]:
+        """Claim up to `limit` websites whose time has come."""
+        async with self.connection() as connection:
+            records = await connection.fetch(SQL["claim"], limit, stall_seconds)
+        return [
+            Claim(
+                record["id"],
+                State(record["provisioning_state"]),
+                record["provisioning_seq"],
+                record["provisioning_published_seq"],
+                record["provisioning_attempts"],
+                record["skip_properties"],
+                record["auto_go_live"],
+            )
+            for record in records
+        ]
+
+    async def owed(self, claims: Sequence[Claim]) -> dict[int, list[Row]]:
+        """Return, by website, the rows above `published_seq` in order, the last row always among them."""
+        async with self.connection() as connection:
+            records = await connection.fetch(
+                SQL["owed"],
+                [claim.website_id for claim in claims],
+                [claim.published_seq for claim in claims],
+                [claim.seq for claim in claims],
+            )
+        rows: dict[int, list[Row]] = {}
+        for record in records:
+            rows.setdefault(record["website_id"], []).append(_row(record))
+        return rows
+
+    async def clear(self, rests: Sequence[tuple[int, int]]) -> None:
+        """Owe nothing more to websites at rest: pairs of website id and the seq whose event was answered for."""
+        async with self.connection() as connection:
+            await connection.execute(
+                SQL["clear"], [website_id for website_id, _ in rests], [seq for _, seq in rests], RESTING
+            )
+
+    async def due_soon(self, claims: Sequence[Claim], seconds: float) -> None:
+        """Make claimed websites due again in some seconds: the broker has not answered for what they are owed."""
+        async with self.connection() as connection:
+            await connection.execute(
+                SQL["due_soon"], [claim.website_id for claim in claims], [claim.seq for claim in claims], seconds
+            )
+
+    async def under_way(self, ids: Iterable[int]) -> set[int]:
+        """Return which of these websites still move by themselves."""
+        async with self.connection() as connection:
+            return {record["id"] for record in await connection.fetch(SQL["under_way"], list(ids), RESTING)}
+
+    async def apply_schema(self) -> None:
+        """Apply schema.sql, idempotently, in one transaction."""
+        async with self.connection() as connection, connection.transaction():
+            # Several `init` may start together, as in a compose file.
+            # asyncpg's own timeout would cut an index build, or the wait for another; None would mean its default.
+            patient = SCHEMA_SECONDS
+            await connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0", timeout=patient)
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtext('provisioner schema'))", timeout=patient)
+            await connection.execute(schema_text(), timeout=patient)
+
+
+async def _leave_clean(connection: Any) -> None:
+    """Reset a connection on release: only what we can have left behind. A full RESET costs a round trip each time."""
+    if connection.is_in_transaction():
+        await connection.execute("ROLLBACK")
+
+
+def schema_text() -> str:
+    """Return schema.sql: beside this file in an installed wheel, at the top of the tree in a checkout."""
+    packed = resources.files("consumer") / "schema.sql"
+    return packed.read_text() if packed.is_file() else (Path(__file__).parents[1] / "schema.sql").read_text()

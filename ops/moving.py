@@ -1,0 +1,56 @@
+"""Sends a command of ops to websites, each with the seq that was seen; says which could not take it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from consumer.broker import Broker
+from consumer.store import Store
+from consumer.topology import Topology
+from ops import reading
+from ops.sending import command, publish_all, publishing
+from statemachine import State, Transition, Trigger, plan
+
+EVERY_LIMIT = 100_000
+
+
+async def send(
+    store: Store,
+    broker: Broker,
+    namespace: str,
+    trigger: Trigger,
+    *,
+    ids: Sequence[int] | None,
+    every: State | None,
+    actor: str,
+    reason: str | None,
+) -> list[dict[str, Any]]:
+    """Publish `trigger` for websites by id, or for all in a state; return what was sent and what could not be.
+
+    Raises:
+        BrokerError: nothing more was sent than what the answer would have named.
+    """
+    if ids is None:
+        statuses = await reading.listed(store, every, EVERY_LIMIT)
+    else:
+        statuses = await reading.statuses(store, ids)
+    topology = Topology(namespace)
+    results: list[dict[str, Any]] = []
+    messages = []
+    for status in statuses:
+        planned = plan(State(status["state"]), trigger)
+        taken = isinstance(planned, Transition)
+        results.append(
+            {
+                "website_id": status["website_id"],
+                "subdomain": status["subdomain"],
+                "state": status["state"],
+                "sent": taken,
+                "why": None if isinstance(planned, Transition) else planned.why,
+            }
+        )
+        if taken:
+            messages.append(command(topology, trigger, status["website_id"], status["seq"], actor=actor, reason=reason))
+    if messages:
+        async with publishing(broker) as session:
+            await publish_all(session, messages)
+    return results

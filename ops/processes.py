@@ -1,0 +1,66 @@
+"""Several worker processes under one parent: starts them, passes signals on, replaces the dead."""
+
+import asyncio
+import signal
+import sys
+import time
+
+from consumer.logs import log
+
+MIN_LIFE_SECONDS = 5.0
+"""A process that dies sooner is started again only after this long: no hot loop of crashes."""
+WRONG_SETTING = 2
+
+
+class Processes:
+    """Worker processes that live until a signal."""
+
+    def __init__(self, concurrency: int | None) -> None:
+        self._command = [sys.executable, "-m", "ops", "worker"]
+        if concurrency:
+            self._command += ["--concurrency", str(concurrency)]
+        self._stopping = asyncio.Event()
+        self._running: set[asyncio.subprocess.Process] = set()
+
+    async def run(self, count: int) -> int:
+        """Keep `count` processes alive until SIGTERM or SIGINT; return the exit code for the parent."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._stop, signum)
+        codes = await asyncio.gather(*(self._keep_one() for _ in range(count)))
+        return max(abs(code) for code in codes)
+
+    def _stop(self, signum: int) -> None:
+        """Pass a signal on; a second one makes the children end at once."""
+        self._stopping.set()
+        for process in self._running:
+            process.send_signal(signum)
+
+    async def _keep_one(self) -> int:
+        while True:
+            began = time.monotonic()
+            # A session of its own: Ctrl-C reaches the parent alone, which passes it on once.
+            process = await asyncio.create_subprocess_exec(*self._command, start_new_session=True)
+            self._running.add(process)
+            if self._stopping.is_set():
+                process.terminate()
+            code = await process.wait()
+            self._running.discard(process)
+            if self._stopping.is_set() or code == WRONG_SETTING:
+                return code
+            log.error("worker process died", process=process.pid, what=f"exit code {code}")
+            await self._rest(MIN_LIFE_SECONDS - (time.monotonic() - began))
+            if self._stopping.is_set():
+                return 0
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, unless a stop comes first."""
+        if seconds > 0:
+            stop = asyncio.ensure_future(self._stopping.wait())
+            await asyncio.wait((stop,), timeout=seconds)
+            stop.cancel()
+
+
+async def run_processes(count: int, concurrency: int | None) -> int:
+    """Run `count` worker processes until a signal; return the exit code for this one."""
+    return await Processes(concurrency).run(count)

@@ -1,0 +1,48 @@
+"""The provisioning machine: pure functions of one table. Knows no I/O, no clock, no database."""
+
+from statemachine.machine import (
+    CHAIN,
+    REST_STATES,
+    TRANSITIONS,
+    Advance,
+    Illegal,
+    Refuse,
+    Stale,
+    State,
+    Transition,
+    Trigger,
+    Wait,
+    is_step,
+    judge,
+    next_trigger,
+    plan,
+    progress,
+    proven_state,
+    status_message,
+)
+from statemachine.requirements import Facts, Requirement, checklist, missing_items
+
+__all__ = [
+    "CHAIN",
+    "REST_STATES",
+    "TRANSITIONS",
+    "Advance",
+    "Facts",
+    "Illegal",
+    "Refuse",
+    "Requirement",
+    "Stale",
+    "State",
+    "Transition",
+    "Trigger",
+    "Wait",
+    "checklist",
+    "is_step",
+    "judge",
+    "missing_items",
+    "next_trigger",
+    "plan",
+    "progress",
+    "proven_state",
+    "status_message",
+]

@@ -1,0 +1,329 @@
+"""The command line as people and programs use it: every command as a process of its own, on real servers."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from consumer.broker_rabbitmq import RabbitBroker
+from consumer.topology import Topology
+from tests.foreign_client import foreign_client
+from tests.worker_processes import until, worker_processes
+
+SECONDS = 40
+DOOMED_PACK = """
+name: doomed
+display_name: Doomed
+fallback: false
+agency: {display_name: Doomed Homes}
+"""
+TWO_LINKS = """
+- {slug: link_1, link_url: /page-1, link_title: Page 1}
+- {slug: link_2, link_url: /page-2, link_title: Page 2}
+"""
+
+
+@dataclass
+class Answer:
+    """What a command said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class CommandLine:
+    """Runs `provisioner` commands against one namespace and database."""
+
+    folder: Path
+    environment: dict[str, str]
+    seconds: float = SECONDS
+
+    async def __call__(self, *arguments: str, **environment: str) -> Answer:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ops", *arguments,
+            env=os.environ | {"COLUMNS": "200"} | self.environment | environment,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            cwd=self.folder,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(self.seconds):
+                out, err = await process.communicate()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise
+        assert process.returncode is not None
+        return Answer(process.returncode, out.decode(), err.decode())
+
+    async def good(self, *arguments: str) -> Answer:
+        """Run one that must succeed, and say nothing on standard error."""
+        answer = await self(*arguments)
+        assert (answer.code, answer.err) == (0, ""), f"{arguments}: {answer}"
+        return answer
+
+    async def status(self, name: int | str) -> dict[str, Any]:
+        """Return a website's status."""
+        found: dict[str, Any] = (await self.good("status", str(name), "--json")).json
+        return found
+
+
+@pytest.fixture
+def command_line(tmp_path: Path, database_url: str, amqp_url: str, namespace: str) -> CommandLine:
+    """The command line, its settings those of this test."""
+    packs = tmp_path / "packs" / "doomed"
+    packs.mkdir(parents=True)
+    (packs / "pack.yml").write_text(DOOMED_PACK)
+    (packs / "links.yml").write_text(TWO_LINKS)
+    return CommandLine(
+        tmp_path,
+        {
+            "PROVISIONER_DATABASE_URL": database_url,
+            "PROVISIONER_AMQP_URL": amqp_url,
+            "PROVISIONER_NAMESPACE": namespace,
+            "PROVISIONER_PACKS_DIR": str(packs.parent),
+        },
+    )
+
+
+@pytest_asyncio.fixture
+async def with_worker(command_line: CommandLine, namespace: str, amqp_url: str) -> AsyncIterator[CommandLine]:
+    """The command line with a worker that carries out what it sends."""
+    await RabbitBroker(amqp_url).declare(Topology(namespace))
+    settings = command_line.environment
+    packs = settings["PROVISIONER_PACKS_DIR"]
+    async with worker_processes(
+        command_line.folder, settings["PROVISIONER_DATABASE_URL"], amqp_url, namespace, PROVISIONER_PACKS_DIR=packs
+    ) as workers:
+        await workers.start()
+        yield command_line
+
+
+def one_line(answer: Answer, code: int) -> str:
+    """Check that a command ended with this code and one line on standard error; return it."""
+    assert answer.code == code, answer
+    assert answer.out == "", answer
+    assert answer.err.endswith("\n")
+    assert answer.err.count("\n") == 1, answer.err
+    return answer.err
+
+
+async def moved(run: CommandLine, website_id: int, state: str) -> dict[str, Any]:
+    """Wait until a website is in a state; return its status."""
+    connection = await asyncpg.connect(run.environment["PROVISIONER_DATABASE_URL"])
+
+    async def there() -> bool:
+        sql = "SELECT provisioning_state FROM pwb_websites WHERE id = $1"
+        return await connection.fetchval(sql, website_id) == state
+
+    await until(there, SECONDS, f"website {website_id} {state}")
+    await connection.close()
+    return await run.status(website_id)
+
+
+async def test_init_twice(empty_database_url: str, command_line: CommandLine) -> None:
+    """`init` makes schema and queues in an empty database; again it says the same and changes nothing."""
+    command_line.environment["PROVISIONER_DATABASE_URL"] = empty_database_url
+    connection = await asyncpg.connect(empty_database_url)
+    shape = """SELECT table_name, column_name, column_default, is_nullable FROM information_schema.columns
+                WHERE table_schema = 'public' ORDER BY 1, 2"""
+    assert await connection.fetch(shape) == []
+    first = await command_line.good("init", "--json")
+    made = await connection.fetch(shape)
+    assert {"pwb_websites", "provisioning_transitions"} <= {record["table_name"] for record in made}
+    second = await command_line.good("init", "--json")
+    namespace = command_line.environment["PROVISIONER_NAMESPACE"]
+    assert first.json == second.json == {"schema": "applied", "topology": namespace}
+    assert await connection.fetch(shape) == made
+    listed = await command_line.good("dead-letters", "list", "--json")
+    assert listed.json == [], "the queues are there"
+    await connection.close()
+
+
+async def test_submit_and_look(with_worker: CommandLine) -> None:
+    """A waited-for signup prints its URL; status, by id and subdomain, and list show it; an unknown one is one line."""
+    run = with_worker
+    waited = await run.good(
+        "submit", "--website-id", "7", "--subdomain", "ana-homes", "--site-type", "residential",
+        "--owner-email", "ana@example.com", "--owner-name", "Ana Silva", "--wait",
+    )  # fmt: skip
+    assert "https://ana-homes.propertywebbuilder.com" in waited.out
+    told = await run.status(7)
+    assert told == await run.status("ana-homes")
+    assert (told["state"], told["progress"], told["seq"], told["missing"], told["error"]) == ("live", 100, 7, [], None)
+    assert set(told) >= {
+        "website_id", "subdomain", "state", "seq", "progress", "message", "checklist", "missing", "error",
+        "next_attempt_at", "history",
+    }  # fmt: skip
+    assert [row["seq"] for row in told["history"]] == list(range(1, 8))
+    assert told["history"][-1]["to_state"] == "live"
+    table, many_told, unknown_name, unknown_id, taken = await asyncio.gather(
+        run("status", "ana-homes"),
+        run("submit", "--count", "5", "--wait", "--json"),
+        run("status", "no-such-site"),
+        run("status", "123456789", "--json"),
+        run("submit", "--website-id", "8", "--subdomain", "ana-homes", "--wait", "--json"),
+    )
+    for said in ("website 7", "ana-homes", "live", "100 %", told["message"], "links", "assign_owner", "go_live"):
+        assert said in table.out
+    many = many_told.json
+    assert many_told.code == 0
+    assert len({result["website_id"] for result in many}) == 5
+    assert all(result["state"] == "live" and result["subdomain"] in result["url"] for result in many)
+    lists = [("--state", "live", "--json"), ("--state", "failed", "--json"), ("--state", "live")]
+    listed, failed, shown = await asyncio.gather(*(run.good("list", *arguments) for arguments in lists))
+    assert {item["website_id"] for item in listed.json} == {7, *(result["website_id"] for result in many)}
+    assert failed.json == []
+    assert "ana-homes" in shown.out
+    assert "live 6" in shown.out
+    assert "no-such-site" in one_line(unknown_name, 1)
+    assert "123456789" in one_line(unknown_id, 1)
+    assert (taken.code, taken.json[0]["state"]) == (1, "rejected")
+    assert "subdomain_taken" in taken.json[0]["error"]
+
+
+async def test_failed_and_requeued(with_worker: CommandLine) -> None:
+    """A doomed signup ends with its error and what is missing, exit 1; requeued once its pack is cured it goes live."""
+    run = with_worker
+    doomed = ("submit", "--seed-pack", "doomed", "--owner-email", "ana@example.com", "--wait")
+    answer = await run(*doomed, "--website-id", "3", "--subdomain", "two-links")
+    assert (answer.code, answer.err) == (1, "")
+    assert "Links creation failed - need at least 3, have 2" in answer.out
+    assert "links (have 2, need 3)" in answer.out
+    assert "field_keys (have 0, need 5)" in answer.out
+    (again,) = (await run(*doomed, "--website-id", "4", "--subdomain", "too-few", "--json")).json
+    assert (again["state"], again["missing"][0]) == ("failed", "links (have 2, need 3)")
+    assert again["error"] == "Links creation failed - need at least 3, have 2"
+    await run.good(
+        "submit", "--website-id", "5", "--subdomain", "ana-homes", "--owner-email", "a@example.com", "--wait"
+    )
+
+    not_failed = await run("requeue", "ana-homes")
+    assert not_failed.code == 1
+    assert "website 5: not sent, retry_provisioning needs a website that is failed, this one is live" in not_failed.out
+    assert one_line(await run("requeue", "9999"), 1)
+    assert one_line(await run("requeue"), 2)
+    assert [row["seq"] for row in (await run.status(5))["history"]] == list(range(1, 8))
+
+    (Path(run.environment["PROVISIONER_PACKS_DIR"]) / "doomed" / "pack.yml").write_text(
+        DOOMED_PACK.replace("fallback: false", "inherits_from: base")
+    )
+    sent = (await run.good("requeue", "--failed", "--reason", "pack mended", "--actor", "tests", "--json")).json
+    assert {item["website_id"] for item in sent if item["sent"]} == {3, 4}
+    for website_id in (3, 4):
+        told = await moved(run, website_id, "live")
+        (retry,) = [row for row in told["history"] if row["trigger"] == "retry_provisioning"]
+        assert (retry["actor"], retry["reason"], retry["to_state"]) == ("tests", "pack mended", "agency_created")
+    assert (await run.good("requeue", "--failed", "--json")).json == []
+
+
+async def test_moved_by_people(with_worker: CommandLine) -> None:
+    """go-live, suspend, reactivate and terminate move a website, with who and why in its history."""
+    run = with_worker
+    held = await run.good("submit", "--subdomain", "held-site", "--website-id", "9", "--owner-email", "b@example.com",
+                          "--hold", "--wait", "--json")  # fmt: skip
+    assert held.json[0]["state"] == "ready"
+    moves = {
+        "go-live": ("go_live", "live"), "suspend": ("suspend", "suspended"), "reactivate": ("reactivate", "live"),
+    }  # fmt: skip
+    for verb, (trigger, state) in (
+        *moves.items(),
+        ("suspend", moves["suspend"]),
+        ("terminate", ("terminate", "terminated")),
+    ):
+        sent = (await run.good(verb, "held-site", "--reason", f"because {verb}", "--actor", "tests", "--json")).json
+        assert [(item["website_id"], item["sent"]) for item in sent] == [(9, True)]
+        last = (await moved(run, 9, state))["history"][-1]
+        assert (last["trigger"], last["actor"], last["reason"]) == (trigger, "tests", f"because {verb}")
+    refused = await run("suspend", "held-site")
+    assert refused.code == 1
+    assert "suspend needs a website that is ready or live, this one is terminated" in refused.out
+    default = (await run.status(9))["history"][0]
+    assert default["actor"] is None, "the signup itself had nobody behind it"
+    table = (await run.good("status", "9")).out
+    assert "because terminate" in table
+
+
+async def test_dead_letters_stay(command_line: CommandLine, amqp_url: str, namespace: str) -> None:
+    """Looking at the dead letters twice shows the same twice, and leaves every one where it is."""
+    await RabbitBroker(amqp_url).declare(Topology(namespace))
+    settings = command_line.environment
+    async with (
+        foreign_client(amqp_url, namespace) as client,
+        worker_processes(command_line.folder, settings["PROVISIONER_DATABASE_URL"], amqp_url, namespace) as workers,
+    ):
+        await workers.start()
+        bodies = [b"not JSON", {"website_id": 77}, {"website_id": 78, "colour": "red"}]
+        ids = [await client.publish("website.created", body) for body in bodies]
+
+        async def all_there() -> list[dict[str, Any]] | None:
+            letters: list[dict[str, Any]] = (await command_line.good("dead-letters", "list", "--json")).json
+            return letters if len(letters) == len(ids) else None
+
+        first = await until(all_there, SECONDS, "three dead letters")
+        second = (await command_line.good("dead-letters", "list", "--json")).json
+        assert second == first
+        assert {letter["message_id"]: letter["reason"] for letter in first} == dict(
+            zip(ids, ("poison", "unknown_website", "poison"), strict=True)
+        )
+        tables = [(await command_line.good("dead-letters", "list")).out for _ in range(2)]
+        assert tables[0] == tables[1]
+        assert all(message_id in tables[0] for message_id in ids)
+        assert {letter["message_id"] for letter in await client.drain(f"{namespace}.dead-letters")} == set(ids)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PROVISIONER_DATABASE_URL", "nonsense"),
+        ("PROVISIONER_CONCURRENCY", "0"),
+        ("PROVISIONER_AMQP_URL", "amqp://guest:secr3t@[::1"),
+    ],
+)
+async def test_a_wrong_setting(tmp_path: Path, name: str, value: str) -> None:
+    """A wrong setting ends every command with exit 2 and one line that names it, never its value."""
+    run = CommandLine(tmp_path, {name: value})
+    answers = await asyncio.gather(*(run(*line.split()) for line in ("worker", "init", "list --json")))
+    for answer in answers:
+        line = one_line(answer, 2)
+        assert name in line
+        assert value not in line
+        assert "secr3t" not in line
+
+
+async def test_servers_away(command_line: CommandLine, amqp_url: str, database_url: str) -> None:
+    """With PostgreSQL or RabbitMQ away a command ends with exit 3 and one line that says which, without passwords."""
+    with socket.socket() as free:
+        # Bound and not listening: refused, and nobody else can take the port meanwhile.
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        no_database = f"postgresql://postgres:secr3t@127.0.0.1:{port}/provisioner"
+        no_broker = f"amqp://guest:secr3t@127.0.0.1:{port}/"
+        lines = {
+            "PostgreSQL": ("status 1", "list --json", "init", "requeue --failed", "submit"),
+            "RabbitMQ": ("init", "submit", "dead-letters list"),
+        }
+        for server, commands in lines.items():
+            away = (
+                {"PROVISIONER_DATABASE_URL": no_database}
+                if server == "PostgreSQL"
+                else {"PROVISIONER_AMQP_URL": no_broker}
+            )
+            for answer in await asyncio.gather(*(command_line(*line.split(), **away) for line in commands)):
+                line = one_line(answer, 3)
+                assert server in line
+                assert "secr3t" not in line

@@ -1,0 +1,145 @@
+"""A worker dies at each await between receipt and ack, and at each named failpoint; then another one heals.
+
+Each death is a real SIGKILL of a real process. A run whose fault did not fire fails the test, or proves that there
+is no later await to die at.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from consumer.broker_rabbitmq import RabbitBroker
+from consumer.failpoints import NAMES
+from consumer.topology import Topology
+from tests.foreign_client import ForeignClient, foreign_client, signup
+from tests.invariants import check_all
+from tests.worker_processes import until
+from tests.zygote import Zygote, zygote
+
+KILLED = -9
+STEPS = 7
+FEWEST_AWAITS = 60
+"""A website's way has more suspensions than this; a test that found fewer would not have looked where the work is."""
+
+
+@dataclass
+class Scene:
+    """Everything a crash needs."""
+
+    connection: Any
+    client: ForeignClient
+    zygote: Zygote
+    websites: int = 0
+
+    async def sign_up(self, **changes: Any) -> int:
+        """Publish one more signup; return its id."""
+        self.websites += 1
+        await self.client.publish("website.created", signup(self.websites, **changes))
+        return self.websites
+
+    async def at_rest(self, website_id: int) -> bool:
+        """Say whether a website rests and is owed nothing."""
+        found: bool = await self.connection.fetchval(
+            """SELECT count(*) = 1 FROM pwb_websites
+                WHERE id = $1 AND provisioning_state IN ('live', 'failed') AND provisioning_due_at IS NULL""",
+            website_id,
+        )
+        return found
+
+    async def heal(self, website_id: int) -> None:
+        """Let a healthy worker finish what a dead one left."""
+        pid = await self.zygote.start()
+        await until(lambda: self.at_rest(website_id), 30, f"website {website_id} at rest after its worker died")
+        await self.zygote.kill(pid)
+
+    def fired(self) -> int:
+        """Return how many faults have fired so far."""
+        return self.zygote.log.read_text().count('"event": "failpoint"') if self.zygote.log.exists() else 0
+
+
+@pytest_asyncio.fixture
+async def scene(database_url: str, amqp_url: str, namespace: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    """A namespace with queues, a foreign client, and a zygote for workers of one at a time."""
+    await RabbitBroker(amqp_url).declare(Topology(namespace))
+    connection = await asyncpg.connect(database_url)
+    environment = {
+        "PROVISIONER_DATABASE_URL": database_url,
+        "PROVISIONER_AMQP_URL": amqp_url,
+        "PROVISIONER_NAMESPACE": namespace,
+        "PROVISIONER_CONCURRENCY": "1",
+        "PROVISIONER_STALL_SECONDS": "0.5",
+        "PROVISIONER_DISPATCH_INTERVAL_SECONDS": "0.1",
+        "PROVISIONER_RETRY_BASE_SECONDS": "0.01",
+    }
+    async with foreign_client(amqp_url, namespace) as client, zygote(tmp_path, environment) as nursery:
+        yield Scene(connection, client, nursery)
+    await connection.close()
+
+
+async def test_death_at_each_await(scene: Scene) -> None:
+    """For each await between receipt and ack on the way to live, a worker that dies exactly there harms nothing."""
+    survived = 0
+    for number in range(1, 1000):
+        website_id = await scene.sign_up()
+        before = scene.fired()
+        # A stall far away: no rescue may do the work of the redelivery while this worker still lives.
+        pid = await scene.zygote.start(PROVISIONER_FAILPOINTS=f"await=kill9@{number}", PROVISIONER_STALL_SECONDS="60")
+
+        async def over(pid: int = pid, before: int = before, website_id: int = website_id) -> bool:
+            return scene.fired() > before or await scene.at_rest(website_id)
+
+        await until(over, 30, f"death or survival at await {number}")
+        if scene.fired() == before:
+            await scene.zygote.kill(pid)
+            survived = number
+            break
+        assert await scene.zygote.wait(pid) == KILLED
+        await scene.heal(website_id)
+    assert survived > FEWEST_AWAITS, "the way to live has more awaits than that"
+    await scene.client.until_events(scene.websites * STEPS, 30)
+    assert await check_all(scene.connection, scene.client.events) == {"live": scene.websites}
+    assert await scene.client.drain(f"{scene.client.namespace}.dead-letters") == []
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("await", "boot")])
+async def test_death_at_each_failpoint(scene: Scene, name: str) -> None:
+    """At each named failpoint, a worker that dies there harms nothing, whichever step it was at."""
+    for time in (1, 2, 4, 7):
+        # Without an owner the website fails after its attempts: the ways of retry and failure are walked as well.
+        failing = name in ("attempt_written", "claimed", "dispatched") or time == 4
+        website_id = await scene.sign_up(**({"owner": ...} if failing else {}))
+        before = scene.fired()
+        defect = "step=raise," if name == "attempt_written" else ""
+        pid = await scene.zygote.start(PROVISIONER_FAILPOINTS=f"{defect}{name}=kill9@{time}")
+
+        async def over(pid: int = pid, before: int = before, website_id: int = website_id) -> bool:
+            return scene.fired() > before or await scene.at_rest(website_id)
+
+        await until(over, 30, f"death at {name}")
+        if scene.fired() == before:
+            await scene.zygote.kill(pid)
+        else:
+            assert await scene.zygote.wait(pid) == KILLED
+            await scene.heal(website_id)
+    assert scene.fired() >= 1, f"{name} was never reached: this test proved nothing"
+    rows = await scene.connection.fetchval("SELECT count(*) FROM provisioning_transitions")
+    await scene.client.until_events(rows, 30)
+    states = await check_all(scene.connection, scene.client.events)
+    assert set(states) <= {"live", "failed"}
+    assert states.total() == scene.websites
+
+
+async def test_death_at_boot(scene: Scene) -> None:
+    """A worker that dies while it starts leaves nothing that stops the next one."""
+    pid = await scene.zygote.start(PROVISIONER_FAILPOINTS="boot=kill9")
+    assert await scene.zygote.wait(pid) == KILLED
+    assert scene.fired() == 1
+    website_id = await scene.sign_up()
+    await scene.heal(website_id)
+    await scene.client.until_events(STEPS, 30)
+    assert await check_all(scene.connection, scene.client.events) == {"live": 1}

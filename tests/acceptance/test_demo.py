@@ -1,0 +1,41 @@
+"""The demo, on a RabbitMQ and on the broker inside the process: each website where it belongs, nothing left behind."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from ops import demo
+from ops.local_servers import LocalServerError, RabbitServer
+
+SECONDS = 60
+
+
+def test_the_demo_on_rabbitmq(rabbitmq: RabbitServer, tmp_path: Path) -> None:
+    """On a RabbitMQ that answers, in a namespace that is gone afterwards; in under a minute."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "ops", "demo", "--count", "40"],
+        env={"PROVISIONER_AMQP_URL": rabbitmq.url, "PATH": "/usr/bin:/bin", "COLUMNS": "160"},
+        cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "using the RabbitMQ that answers" in ended.stdout
+    assert "Links creation failed - need at least 3, have 2" in ended.stdout
+    assert "Cannot go live - missing: subdomain" in ended.stdout
+    assert "every one of 40 websites is where it belongs" in ended.stdout
+    assert "demo-" not in rabbitmq.ctl("list_queues", "name")
+
+
+def test_the_demo_without_rabbitmq(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no RabbitMQ answers and none is installed, the broker inside the process serves, and the demo says so."""
+
+    def none_installed() -> NoReturn:
+        raise LocalServerError("no rabbitmq-server")
+
+    monkeypatch.setattr(demo, "answers_amqp", lambda _: False)
+    monkeypatch.setattr(demo, "private_rabbitmq", none_installed)
+    assert demo.run_demo(40, keep=False) == 0
+    told = capsys.readouterr().out
+    assert "using the broker inside this process" in told

@@ -1,0 +1,123 @@
+"""Real servers for every test that asks: a PostgreSQL and a RabbitMQ of this run's own, started when first asked for.
+
+Each test has a database of its own (`database_url`) and a namespace of its own at the broker (`namespace`), so tests
+need not clean up after each other.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aio_pika
+import asyncpg
+import pytest
+import pytest_asyncio
+import structlog
+
+from consumer.logs import log
+from consumer.topology import Topology
+from ops.local_servers import (
+    LocalServerError,
+    PostgresServer,
+    RabbitServer,
+    ensure_rabbitmq_installed,
+    private_postgres,
+    private_rabbitmq,
+)
+
+SCHEMA = Path(__file__).parent.parent / "schema.sql"
+TEMPLATE = "template_of_tests"
+
+
+@pytest.fixture(autouse=True)
+def logs_of_its_own() -> Iterator[None]:
+    """No test logs into a standard error that an earlier one captured: structlog caches the one it first saw."""
+    yield
+    structlog.reset_defaults()
+    vars(log).pop("bind", None)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The PostgreSQL of this run. A test that stops it starts it again, or has a `private_postgres` of its own."""
+    try:
+        with private_postgres() as running:
+            yield running
+    except LocalServerError as error:
+        pytest.exit(f"The tests need a PostgreSQL: {error}", returncode=1)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitServer]:
+    """The RabbitMQ of this run. A test that stops it starts it again, or has a `private_rabbitmq` of its own."""
+    try:
+        ensure_rabbitmq_installed(may_install=True)
+        with private_rabbitmq() as running:
+            yield running
+    except LocalServerError as error:
+        pytest.exit(f"The tests need a RabbitMQ: {error}", returncode=1)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def template_database(postgres: PostgresServer) -> str:
+    """The name of a database that has the schema and no rows; copying it takes 30 ms."""
+    await _administer(postgres, f"CREATE DATABASE {TEMPLATE}")
+    connection = await asyncpg.connect(_url_of(postgres, TEMPLATE))
+    try:
+        await connection.execute(SCHEMA.read_text())
+    finally:
+        await connection.close()
+    return TEMPLATE
+
+
+@pytest_asyncio.fixture
+async def database_url(postgres: PostgresServer, template_database: str) -> AsyncIterator[str]:
+    """The URL of a fresh database with the schema in it, for one test."""
+    name = f"t_{secrets.token_hex(4)}"
+    await _administer(postgres, f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    yield _url_of(postgres, name)
+    await _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest_asyncio.fixture
+async def empty_database_url(postgres: PostgresServer) -> AsyncIterator[str]:
+    """The URL of a fresh database with nothing in it, for tests that apply the schema themselves."""
+    name = f"t_{secrets.token_hex(4)}"
+    await _administer(postgres, f"CREATE DATABASE {name}")
+    yield _url_of(postgres, name)
+    await _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def amqp_url(rabbitmq: RabbitServer) -> str:
+    """The URL of the private node. It is one for all tests: what keeps them apart is the `namespace`."""
+    return rabbitmq.url
+
+
+@pytest_asyncio.fixture
+async def namespace(amqp_url: str) -> AsyncIterator[str]:
+    """A prefix for exchanges and queues that no other test has; what the service makes under it is removed."""
+    name = f"t-{secrets.token_hex(4)}"
+    yield name
+    # Best effort: a test may have stopped the broker on purpose, and the node goes away with the run.
+    try:
+        async with await aio_pika.connect(amqp_url, timeout=5) as connection:
+            channel = await connection.channel()
+            for queue in Topology(name).queues:
+                await channel.queue_delete(queue.name, timeout=5)
+            for exchange in reversed(Topology(name).exchanges):
+                await channel.exchange_delete(exchange.name, timeout=5)
+    except (aio_pika.exceptions.AMQPError, OSError, TimeoutError):
+        return
+
+
+async def _administer(postgres: PostgresServer, statement: str) -> None:
+    connection = await asyncpg.connect(postgres.url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _url_of(postgres: PostgresServer, database: str) -> str:
+    return f"{postgres.url.rpartition('/')[0]}/{database}"

@@ -1,0 +1,335 @@
+"""What only a broker behind a socket can do to us: foreign bytes, refused users, dead peers, a client that gives up."""
+
+import asyncio
+import struct
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiormq
+import pytest
+from pamqp import encode
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
+
+from consumer.broker import BrokerDown, BrokerError, Delivery
+from consumer.broker_rabbitmq import RabbitBroker
+from consumer.dead_letters import dead_letter
+from consumer.outcomes import Reason, Rejected
+from consumer.topology import Topology
+from tests.contract.workbench import Inbox, drain, message, until_closed
+
+PASSWORD = "s3cret-canary"
+
+
+@pytest.fixture
+def broker(amqp_url: str) -> RabbitBroker:
+    return RabbitBroker(amqp_url)
+
+
+@pytest.fixture
+async def topology(broker: RabbitBroker, namespace: str) -> Topology:
+    made = Topology(namespace)
+    await broker.declare(made)
+    return made
+
+
+# ---------------------------------------------------------------------------------------------------- foreign content
+
+
+@asynccontextmanager
+async def foreign_channel(url: str) -> AsyncIterator[Any]:
+    connection = await aiormq.connect(url)
+    try:
+        yield await connection.channel()
+    finally:
+        await connection.close()
+
+
+def raw_text(value: str) -> bytes:
+    text = value.encode("latin-1")
+    return bytes([len(text)]) + text
+
+
+async def publish_raw(url: str, queue: str, monkeypatch: pytest.MonkeyPatch, **properties: Any) -> None:
+    """Publish as a client that writes any byte into a short text."""
+    async with foreign_channel(url) as channel:
+        with monkeypatch.context() as patched:
+            patched.setitem(encode.METHODS, "shortstr", raw_text)
+            await channel.basic_publish(b"{}", routing_key=queue, properties=Basic.Properties(**properties))
+
+
+async def only_delivery(broker: RabbitBroker, queue: str) -> Delivery:
+    session = await broker.open_consumer()
+    inbox = Inbox()
+    await session.consume(queue, 1, inbox.put)
+    (got,) = await inbox.until(1)
+    await session.ack(got)
+    assert not session.closed.is_set()
+    await session.close()
+    return got
+
+
+@pytest.mark.parametrize("field", ["message_id", "message_type", "correlation_id", "content_type", "app_id"])
+async def test_text_that_is_no_utf8(broker, amqp_url, topology, monkeypatch, field) -> None:
+    """255 bytes that are no UTF-8 arrive as some text, and their dead letter can be published."""
+    await publish_raw(amqp_url, topology.commands, monkeypatch, **{field: "\xff" * 255})
+    got = await only_delivery(broker, topology.commands)
+    publisher = await broker.open_publisher()
+    await publisher.publish(dead_letter(got, Rejected(Reason.POISON, "not UTF-8"), topology))
+    await publisher.close()
+    assert len(await drain(broker, topology.dead_letters)) == 1
+
+
+async def test_a_routing_key_that_is_no_utf8(broker, amqp_url, topology, monkeypatch) -> None:
+    """A routing key of foreign bytes, which the topic exchange takes, does not kill the consumer."""
+    async with foreign_channel(amqp_url) as channel:
+        with monkeypatch.context() as patched:
+            patched.setitem(encode.METHODS, "shortstr", raw_text)
+            await channel.basic_publish(b"{}", exchange=topology.commands_exchange, routing_key="provisioning.\xff")
+    assert (await only_delivery(broker, topology.commands)).routing_key == "provisioning.?"
+
+
+@pytest.mark.parametrize("stamp", [2**63 - 1, 2**64 - 1, 1_700_000_000_000_000], ids=["max", "all", "microseconds"])
+async def test_a_time_beyond_the_calendar(broker, amqp_url, topology, monkeypatch, stamp) -> None:
+    """A timestamp that no calendar has is left out; the message keeps its id and its type."""
+    with monkeypatch.context() as patched:
+        patched.setitem(encode.METHODS, "timestamp", lambda value: struct.pack(">Q", value))
+        await publish_raw(amqp_url, topology.commands, monkeypatch, message_id="m", message_type="t", timestamp=stamp)
+    got = await only_delivery(broker, topology.commands)
+    assert (got.message_id, got.type) == ("m", "t")
+    assert "timestamp" not in got.properties
+
+
+def table(content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + content
+
+
+def nested(depth: int) -> bytes:
+    content = b""
+    for _ in range(depth):
+        content = b"\x01kF" + table(content)
+    return table(content)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [table(b"\x01\xffS" + struct.pack(">I", 1) + b"x"), table(b"\x01kT" + b"\x7f" * 8), nested(3000)],
+    ids=["key is no UTF-8", "impossible time", "3,000 deep"],
+)
+async def test_headers_that_cannot_be_read(broker, amqp_url, topology, monkeypatch, headers) -> None:
+    """Headers that the client library chokes on are dropped; the message keeps its body, its id and its type."""
+    with monkeypatch.context() as patched:
+        patched.setitem(encode.METHODS, "table", lambda value: headers if value == {"raw": 1} else REAL_TABLE(value))
+        await publish_raw(
+            amqp_url, topology.commands, monkeypatch, message_id="m", message_type="t", headers={"raw": 1}
+        )
+    got = await only_delivery(broker, topology.commands)
+    assert (got.body, got.message_id, got.type) == (b"{}", "m", "t")
+
+
+REAL_TABLE: Callable[[Any], bytes] = encode.METHODS["table"]
+
+
+async def test_binary_headers_reach_the_dead_letters(broker, amqp_url, topology) -> None:
+    """A header of bytes can be copied into a dead letter, and the letter's expiry and CC are left behind."""
+    async with foreign_channel(amqp_url) as channel:
+        properties = Basic.Properties(headers={"blob": bytearray(b"\xff\0"), "CC": [topology.signups]})
+        await channel.basic_publish(b"{}", routing_key=topology.commands, properties=properties)
+    got = await only_delivery(broker, topology.commands)
+    assert got.headers["blob"] == b"\xff\0"
+    await drain(broker, topology.signups)
+    publisher = await broker.open_publisher()
+    copy = message(topology.dead_letters, headers=got.headers)
+    await publisher.publish(copy)
+    await publisher.close()
+    (letter,) = await drain(broker, topology.dead_letters)
+    assert letter.headers["blob"] == b"\xff\0"
+    assert await broker.peek(topology.signups, 1) == []
+
+
+async def test_what_amqp_cannot_carry_is_refused_and_harms_nobody(broker, topology) -> None:
+    """A message that cannot be written raises BrokerError, and its neighbours are confirmed."""
+    publisher = await broker.open_publisher()
+    bad = message(topology.commands, headers={"huge": 2**80})
+    good = [message(topology.commands) for _ in range(20)]
+    answers = await asyncio.gather(*map(publisher.publish, [*good[:10], bad, *good[10:]]), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [*[type(None)] * 10, BrokerError, *[type(None)] * 10]
+    await publisher.close()
+
+
+async def test_a_timestamp_is_set(broker, topology) -> None:
+    """A message of ours says when it was sent, with its zone."""
+    publisher = await broker.open_publisher()
+    await publisher.publish(message(topology.commands))
+    await publisher.close()
+    stamp = (await only_delivery(broker, topology.commands)).properties["timestamp"]
+    assert stamp.tzinfo is not None
+
+
+# -------------------------------------------------------------------------------------------------- users and secrets
+
+
+@pytest.fixture
+async def worker_url(rabbitmq: Any, namespace: str) -> AsyncIterator[str]:
+    """A user who may read and write, and configure nothing."""
+    user = f"worker-{namespace}"
+    for arguments in (("add_user", user, PASSWORD), ("set_permissions", user, "^$", ".*", ".*")):
+        await asyncio.to_thread(rabbitmq.ctl, *arguments)
+    yield f"amqp://{user}:{PASSWORD}@127.0.0.1:{urlsplit(rabbitmq.url).port}/"
+    await asyncio.to_thread(rabbitmq.ctl, "delete_user", user)
+
+
+async def test_who_may_not_configure_checks(broker, topology, worker_url) -> None:
+    """Without the right to configure, declare passes where everything is there, and names what is not."""
+    await RabbitBroker(worker_url).declare(topology)
+    missing = Topology(f"{topology.namespace}-missing")
+    with pytest.raises(BrokerError, match=f"exchange {missing.dead_letters} is missing.*provisioner init") as caught:
+        await RabbitBroker(worker_url).declare(missing)
+    assert PASSWORD not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"amqp://guest:{PASSWORD}@127.0.0.1:PORT/",
+        f"amqp://guest:{PASSWORD}@127.0.0.1:1/",
+        f"amqp://guest:{PASSWORD}@no.such.host.invalid:5672/",
+        f"amqp://guest:guest@127.0.0.1:PORT/no-such-vhost?password={PASSWORD}",
+        f"amqp://guest:{PASSWORD}/x@127.0.0.1:5672/",
+        f"amqp://guest:{PASSWORD}@[127.0.0.1/",
+        f"http://guest:{PASSWORD}@127.0.0.1/",
+        f"amqp://guest:{PASSWORD}@127.0.0.1:99999/",
+    ],
+)
+async def test_no_error_tells_a_password(amqp_url, url) -> None:
+    """Whatever is wrong with a URL, neither the error nor its whole traceback has the password in it."""
+    broker = RabbitBroker(url.replace("PORT", str(urlsplit(amqp_url).port)), timeout_seconds=5)
+    for attempt in (broker.open_consumer, broker.open_publisher):
+        with pytest.raises(BrokerError) as caught:
+            await attempt()
+        shown = "".join(line for line in traceback.format_exception(caught.value) if "test_broker_rabbitmq" not in line)
+        assert PASSWORD not in shown
+        assert PASSWORD not in str(caught.value)
+
+
+# --------------------------------------------------------------------------------------------------------- dead peers
+
+
+class Tunnel:
+    """A TCP proxy that can stop passing anything on, and keep the sockets open."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[str]:
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        try:
+            yield f"amqp://guest:guest@127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        finally:
+            server.close()
+            for writer in self._writers:
+                writer.transport.abort()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await server.wait_closed()
+
+    def freeze(self) -> None:
+        self._passing.clear()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [writer, far_writer]
+        for source, target in ((reader, far_writer), (far_reader, writer)):
+            self._tasks.add(asyncio.create_task(self._pass(source, target)))
+
+    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                await self._passing.wait()
+                target.write(data)
+            target.close()
+        except OSError:
+            target.close()
+
+
+async def test_a_silent_broker_is_down_in_time(amqp_url, topology) -> None:
+    """With a peer that says nothing, publish and counts end in BrokerDown, sessions close, and all of it is bounded."""
+    tunnel = Tunnel(urlsplit(amqp_url).port or 0)
+    loop = asyncio.get_running_loop()
+    before = asyncio.all_tasks()
+    async with tunnel.open() as url:
+        broker = RabbitBroker(url, timeout_seconds=0.5)
+        publisher, consumer = await broker.open_publisher(), await broker.open_consumer()
+        inbox = Inbox()
+        await consumer.consume(topology.commands, 5, inbox.put)
+        await publisher.publish(message(topology.commands))
+        (got,) = await inbox.until(1)
+        tunnel.freeze()
+        began = loop.time()
+        answers = await asyncio.gather(
+            *(publisher.publish(message(topology.commands, body=b"x" * 100_000)) for _ in range(30)),
+            consumer.counts(topology.commands),
+            return_exceptions=True,
+        )
+        assert {type(answer) for answer in answers} == {BrokerDown}
+        await until_closed(publisher)
+        await until_closed(consumer)
+        await consumer.ack(got)
+        await publisher.close()
+        await consumer.close()
+        with pytest.raises(BrokerDown):
+            await broker.open_consumer()
+        assert loop.time() - began < 15
+    left = asyncio.all_tasks() - before
+    if left:
+        await asyncio.wait(left, timeout=3)
+    assert not {task for task in asyncio.all_tasks() - before if not task.done()}
+
+
+@pytest.mark.parametrize("reason", [asyncio.CancelledError(), asyncio.CancelledError, None], ids=repr)
+async def test_a_client_that_gives_up_cancels_nobody(broker, topology, reason) -> None:
+    """Whatever aiormq ends a connection with, callers learn BrokerDown, and at once: nobody cancelled them."""
+    publisher = await broker.open_publisher()
+    calls = [asyncio.ensure_future(publisher.publish(message(topology.commands))) for _ in range(200)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(8):  # less than the timeout of a publish
+        await publisher._line._connection.close(reason)
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(answer) for answer in answers} <= {BrokerDown, type(None)}
+    assert BrokerDown in {type(answer) for answer in answers}
+    await publisher.close()
+
+
+async def test_a_cancelled_connect_leaves_no_connection(amqp_url, rabbitmq, namespace) -> None:
+    """A connect that is cancelled at any moment leaves no connection at the broker."""
+    name = f"cancelled-{namespace}"
+    broker = RabbitBroker(amqp_url, name=name)
+    for turns in range(40):
+        opening = asyncio.ensure_future(broker.open_publisher())
+        for _ in range(turns * 2):
+            await asyncio.sleep(0)
+        opening.cancel()
+        with suppress(asyncio.CancelledError):
+            await (await opening).close()
+    async with asyncio.timeout(20):
+        while name in await asyncio.to_thread(rabbitmq.ctl, "list_connections", "client_properties"):
+            pass
+
+
+def test_the_header_codec_is_the_one_that_is_used() -> None:
+    """The lenient reading is in place once a broker exists: an honest header still round-trips."""
+    RabbitBroker("amqp://127.0.0.1/")
+    written = ContentHeader(0, 2, Basic.Properties(message_id="ä", headers={"k": [1, {"n": "x"}]})).marshal()
+    read = ContentHeader()
+    read.unmarshal(written)
+    assert (read.properties.message_id, read.properties.headers) == ("ä", {"k": [1, {"n": "x"}]})

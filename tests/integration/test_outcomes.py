@@ -1,0 +1,569 @@
+"""Every outcome of a command (A4), on a worker in this process, a real PostgreSQL and the in-process broker."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest_asyncio
+
+from consumer.app import App
+from consumer.broker import BrokerError, Message
+from consumer.broker_inprocess import InProcessBroker
+from consumer.config import Settings
+from consumer.outcomes import Held
+from consumer.topology import Binding, Queue, Topology
+from ops.sending import publishing
+from tests.foreign_client import signup
+from tests.invariants import check_all
+from tests.worker_processes import until
+
+SECONDS = 15
+NAMESPACE = "t"
+SEEN = "seen"
+"""A subscriber's queue: every event comes here, and stays."""
+LIVE = ["owner_assigned", "agency_created", "links_created", "field_keys_created", "properties_seeded", "ready", "live"]
+
+
+class Watched(Topology):
+    """The service's own topology, and a subscriber's queue bound to its events."""
+
+    @property
+    def queues(self) -> tuple[Queue, ...]:
+        return (*Topology(self.namespace).queues, Queue(SEEN, 1000))
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        return (*Topology(self.namespace).bindings, Binding(self.events_exchange, SEEN, "website.*"))
+
+
+class Service:
+    """One worker process's App, and the hands of whoever is outside of it."""
+
+    def __init__(self, app: App, broker: InProcessBroker, connection: Any) -> None:
+        self.app, self.broker, self.connection = app, broker, connection
+        self.topology = Topology(NAMESPACE)
+        self.batches: list[tuple[list[int], list[Any]]] = []
+        for worker in app.workers:
+            self._listen(worker._provision)
+
+    def _listen(self, provision: Any) -> None:
+        """Write down which websites were carried out together, and what came of it; no outcomes where it raised."""
+        batch = provision.batch
+
+        async def heard(commands: Any, *, alone: bool = False) -> Any:
+            outcomes: list[Any] = []
+            self.batches.append(([command.website_id for command in commands], outcomes))
+            outcomes += await batch(commands, alone=alone)
+            return outcomes
+
+        provision.batch = heard
+
+    async def publish(self, name: str, body: dict[str, Any], message_id: object = None) -> str:
+        """Publish as a signup system or an operator does, and return the message id."""
+        message_id = str(message_id or uuid.uuid4())
+        async with publishing(self.broker) as session:
+            exchange = self.topology.commands_exchange
+            await session.publish(Message(message_id, name, json.dumps(body).encode(), exchange, name, False, {}))
+        return message_id
+
+    async def created(self, website_id: int, **changes: Any) -> str:
+        """Publish a signup."""
+        return await self.publish("website.created", signup(website_id, **changes))
+
+    async def command(self, trigger: str, website_id: int, message_id: object = None, **more: Any) -> str:
+        """Publish a command, and return once it is settled."""
+        found = await self.publish(f"provisioning.{trigger}", {"website_id": website_id, **more}, message_id)
+        await self.settled()
+        return found
+
+    async def settled(self) -> None:
+        """Wait until nothing waits in a work queue or in the hands of a worker."""
+        queues = (self.topology.signups, self.topology.commands)
+
+        async def empty() -> bool:
+            return not any(self.broker.ready(queue) or self.broker.unsettled(queue) for queue in queues)
+
+        await until(empty, SECONDS, "every delivery settled")
+
+    async def website(self, website_id: int) -> Any:
+        """Return a website's row."""
+        return await self.connection.fetchrow("SELECT * FROM pwb_websites WHERE id = $1", website_id)
+
+    async def history(self, website_id: int) -> list[Any]:
+        """Return a website's transitions."""
+        sql = "SELECT * FROM provisioning_transitions WHERE website_id = $1 ORDER BY seq"
+        found: list[Any] = await self.connection.fetch(sql, website_id)
+        return found
+
+    async def reaches(self, website_id: int, state: str) -> Any:
+        """Wait until a website rests in a state, owing nothing; return its row."""
+
+        async def there() -> Any:
+            row = await self.website(website_id)
+            return row if row and row["provisioning_state"] == state and row["provisioning_due_at"] is None else None
+
+        row = await until(there, SECONDS, f"website {website_id} {state}")
+        await self.settled()
+        return row
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return every event that a subscriber has received."""
+        return [
+            {"message_id": message.message_id, "type": message.type, "body": json.loads(message.body)}
+            for message in self.broker.ready(SEEN)
+        ]
+
+    def letters(self) -> list[tuple[str, str]]:
+        """Return the dead letters, as message id and reason."""
+        found = self.broker.ready(self.topology.dead_letters)
+        return [(message.message_id, str(message.headers["x-reason"])) for message in found]
+
+    def x_error(self) -> str:
+        """Return the sentence of the latest dead letter."""
+        return str(self.broker.ready(self.topology.dead_letters)[-1].headers["x-error"])
+
+    async def links(self, website_id: int) -> int:
+        """Count a website's links."""
+        found: int = await self.connection.fetchval("SELECT count(*) FROM pwb_links WHERE website_id = $1", website_id)
+        return found
+
+    async def lose_links(self, website_id: int, keep: int) -> None:
+        """Delete all but some of a website's links, as somebody might by hand."""
+        sql = """DELETE FROM pwb_links WHERE website_id = $1
+                    AND id NOT IN (SELECT id FROM pwb_links WHERE website_id = $1 ORDER BY id LIMIT $2)"""
+        await self.connection.execute(sql, website_id, keep)
+        assert await self.links(website_id) == keep
+
+
+Start = Callable[..., Any]
+
+
+@pytest_asyncio.fixture
+async def start(database_url: str, tmp_path: Path) -> AsyncIterator[Start]:
+    """Start a service with settings of the test's choice; `before` is published before it runs."""
+
+    @asynccontextmanager
+    async def running(
+        broker: InProcessBroker | None = None, before: list[dict[str, Any]] | None = None, **changes: Any
+    ) -> AsyncIterator[Service]:
+        settings = Settings.model_validate(
+            {
+                "database_url": database_url, "amqp_url": "inprocess://", "namespace": NAMESPACE, "concurrency": 2,
+                "retry_base_seconds": 0.01, "retry_cap_seconds": 0.05, "retry_budget": 3, "stall_seconds": 60,
+                "dispatch_interval_seconds": 0.05, "reconnect_base_seconds": 0.01, "lock_timeout_seconds": 0.2,
+                "packs_dir": tmp_path,
+            }
+            | changes
+        )  # fmt: skip
+        broker = broker or InProcessBroker()
+        await broker.declare(Watched(NAMESPACE))
+        connection = await asyncpg.connect(database_url)
+        app = App(settings, broker=broker)
+        service = Service(app, broker, connection)
+        for body in before or []:
+            await service.publish("website.created", body)
+        task = asyncio.create_task(app.run())
+        try:
+            yield service
+        finally:
+            app.stopping.set()
+            async with asyncio.timeout(SECONDS):
+                await task
+            await connection.close()
+
+    yield running
+
+
+def strict_pack(folder: Path, links: int) -> None:
+    """Write a pack that forbids fallbacks, with so many links and otherwise complete."""
+    pack = folder / "strict"
+    pack.mkdir(exist_ok=True)
+    (pack / "pack.yml").write_text(
+        "name: strict\ndisplay_name: Strict\nfallback: false\nagency: {display_name: Strict Homes}\n"
+    )
+    (pack / "links.yml").write_text("".join(f"- {{slug: link_{n}, link_url: /{n}}}\n" for n in range(links)))
+    (pack / "field_keys.yml").write_text("types:\n" + "".join(f"  t{n}: {{en: Type {n}}}\n" for n in range(6)))
+
+
+async def test_duplicates_do_nothing(start: Start) -> None:
+    """A copy of what was carried out changes nothing; its event is repeated only while its row is the last."""
+    async with start() as service:
+        first = await service.created(1)
+        await service.reaches(1, "live")
+        history = await service.history(1)
+        assert [row["to_state"] for row in history] == LIVE
+        assert str(history[0]["message_id"]) == first
+        assert len(service.events()) == 7
+        await service.publish("website.created", signup(1), first)
+        await service.settled()
+        await service.command("complete_links", 1, history[2]["message_id"], expected_seq=2)
+        assert len(service.events()) == 7, "a row that is not the last is not told again"
+        await service.command("go_live", 1, history[6]["message_id"], expected_seq=6)
+        assert len(service.events()) == 8
+        assert service.events()[-1] == service.events()[-2], "the last row's event again, with the same id"
+        assert await service.history(1) == history
+        assert service.letters() == []
+        assert await check_all(service.connection, service.events()) == {"live": 1}
+
+
+async def test_stale_and_ahead_do_nothing(start: Start) -> None:
+    """A command for a seq that has passed or not come, a step that is done, a second signup: acked, nothing else."""
+    async with start() as service:
+        await service.created(1)
+        before = await service.reaches(1, "live")
+        for seq in (0, 3, 6, 8, 99, 2**31 - 1):
+            await service.command("suspend", 1, expected_seq=seq)
+        for trigger in (
+            "assign_owner",
+            "complete_agency",
+            "complete_links",
+            "skip_properties",
+            "mark_ready",
+            "go_live",
+        ):
+            await service.command(trigger, 1)
+        await service.command("complete_links", 1, attempt=5)
+        await service.created(1, subdomain="another-name", auto_go_live=False)
+        await service.settled()
+        assert await service.website(1) == before
+        assert len(await service.history(1)) == 7
+        assert len(service.events()) == 7
+        assert service.letters() == []
+        await service.command("suspend", 1, expected_seq=7)
+        assert (await service.website(1))["provisioning_state"] == "suspended", "only the seq stood in the way"
+
+
+async def test_ways_of_people(start: Start) -> None:
+    """suspend, reactivate, terminate, fail, retry and go-live go their ways, each with its event, its who and why."""
+    async with start() as service:
+        await service.created(1)
+        await service.reaches(1, "live")
+        ways = [("suspend", "suspended"), ("reactivate", "live"), ("suspend", "suspended"), ("terminate", "terminated")]
+        for seq, (trigger, state) in enumerate(ways, start=7):
+            who = {"actor": f"actor {seq}", "reason": f"reason {seq}"}
+            await service.command(trigger, 1, expected_seq=seq, **who)
+            await service.reaches(1, state)
+            row = (await service.history(1))[-1]
+            assert (row["seq"], row["trigger"], row["to_state"]) == (seq + 1, trigger, state)
+            assert (row["actor"], row["reason"]) == (who["actor"], who["reason"])
+            event = service.events()[-1]
+            assert event["type"] == f"website.{state}"
+            assert (event["body"]["seq"], event["body"]["actor"]) == (seq + 1, who["actor"])
+
+        await service.created(2, auto_go_live=False)
+        held = await service.reaches(2, "ready")
+        assert held["provisioning_completed_at"] is not None
+        await service.command("fail_provisioning", 2, actor="ops", reason="Paused by the customer")
+        failed = await service.reaches(2, "failed")
+        assert (failed["provisioning_error"], failed["provisioning_failed_from"]) == ("Paused by the customer", "ready")
+        assert service.events()[-1]["body"]["error"] == "Paused by the customer"
+        await service.command("retry_provisioning", 2)
+        back = await service.reaches(2, "ready")
+        assert (back["provisioning_error"], back["provisioning_failed_at"]) == (None, None)
+        await service.command("go_live", 2)
+        await service.reaches(2, "live")
+
+        await service.created(3, auto_go_live=False)
+        await service.reaches(3, "ready")
+        await service.command("suspend", 3)
+        await service.command("terminate", 3)
+        await service.reaches(3, "terminated")
+        assert service.letters() == []
+        assert await check_all(service.connection, service.events()) == {"terminated": 2, "live": 1}
+
+
+async def test_a_held_website_waits_for_go_live(start: Start) -> None:
+    """A website that is not to go live by itself rests at ready until somebody says so; its event carries the URL."""
+    async with start(stall_seconds=0.2) as service:
+        await service.created(1, auto_go_live=False, skip_properties=True)
+        await service.reaches(1, "ready")
+        assert [row["trigger"] for row in await service.history(1)][4] == "skip_properties"
+        await service.command("go_live", 1, expected_seq=6, actor="ana")
+        await service.reaches(1, "live")
+        assert (await service.history(1))[-1]["actor"] == "ana"
+        assert service.events()[-1]["body"]["url"] == "https://sunny-meadow-1.propertywebbuilder.com"
+
+
+async def test_reactivate_needs_its_guards(start: Start) -> None:
+    """A suspended website that lost its links stays suspended, and its reactivate is dead-lettered as refused."""
+    async with start() as service:
+        await service.created(1)
+        await service.reaches(1, "live")
+        await service.command("suspend", 1)
+        before = await service.reaches(1, "suspended")
+        await service.lose_links(1, keep=1)
+        message_id = await service.command("reactivate", 1)
+        assert service.letters() == [(message_id, "refused")]
+        assert "links (have 1, need 3)" in service.x_error()
+        assert await service.website(1) == before
+        assert len(await service.history(1)) == 8
+
+
+async def test_an_owner_who_comes_late(start: Start) -> None:
+    """Without an owner attempts are counted with backoff, then it fails; a later signup naming one brings it live."""
+    base = 60
+    async with start(retry_base_seconds=base, retry_cap_seconds=100) as service:
+        await service.publish("website.created", {"website_id": 1, "subdomain": "no-owner-yet"})
+        sql = """SELECT provisioning_attempts AS attempts, provisioning_attempt_error AS error,
+                        provisioning_state AS state,
+                        extract(epoch FROM provisioning_due_at - now()) AS waits FROM pwb_websites WHERE id = 1"""
+        error = "Owner assignment failed - no active owner membership"
+        for attempt in (1, 2):
+
+            async def counted(attempt: int = attempt) -> Any:
+                row = await service.connection.fetchrow(sql)
+                return row if row and row["attempts"] >= attempt else None
+
+            row = await until(counted, SECONDS, f"attempt {attempt} counted")
+            assert (row["attempts"], row["error"], row["state"]) == (attempt, error, "pending")
+            assert row["waits"] <= min(100, base * 2 ** (attempt - 1))
+            await service.settled()
+            assert await service.history(1) == []
+            await service.connection.execute("UPDATE pwb_websites SET provisioning_due_at = now() WHERE id = 1")
+        failed = await service.reaches(1, "failed")
+        assert (failed["provisioning_error"], failed["provisioning_failed_from"]) == (error, "pending")
+        assert failed["provisioning_attempts"] == 0
+        assert service.events()[-1]["body"]["error"] == error
+        assert service.events()[-1]["body"]["missing"][0] == "owner membership"
+        await service.publish("website.created", {"website_id": 1, "owner": {"email": "Late@Example.com"}})
+        await service.reaches(1, "live")
+        triggers = [row["trigger"] for row in await service.history(1)]
+        assert triggers[:3] == ["fail_provisioning", "retry_provisioning", "assign_owner"]
+        emails = await service.connection.fetch(
+            """SELECT u.email FROM pwb_users u JOIN pwb_user_memberships m ON m.user_id = u.id
+                WHERE m.website_id = 1 AND m.role = 'owner'"""
+        )
+        assert [record["email"] for record in emails] == ["late@example.com"]
+        assert await check_all(service.connection, service.events()) == {"live": 1}
+
+
+async def test_a_subdomain_that_is_missing(start: Start) -> None:
+    """A website without a subdomain fails at ready with what is missing; with one, its retry goes live from ready."""
+    async with start() as service:
+        await service.created(1, subdomain=...)
+        failed = await service.reaches(1, "failed")
+        assert failed["provisioning_error"] == "Cannot go live - missing: subdomain"
+        assert failed["provisioning_failed_from"] == "ready"
+        assert service.events()[-1]["body"]["missing"] == ["subdomain"]
+        await service.connection.execute("UPDATE pwb_websites SET subdomain = 'found-one' WHERE id = 1")
+        await service.command("retry_provisioning", 1)
+        await service.reaches(1, "live")
+        assert [row["to_state"] for row in await service.history(1)] == [*LIVE[:-1], "failed", "ready", "live"]
+        assert await check_all(service.connection, service.events()) == {"live": 1}
+
+
+async def test_a_strict_pack_with_two_links(start: Start, tmp_path: Path) -> None:
+    """It fails by name and number, keeps its two links, and after the cure resumes where it is proven to be."""
+    strict_pack(tmp_path, links=2)
+    async with start() as service:
+        await service.created(1, seed_pack="strict", skip_properties=True)
+        failed = await service.reaches(1, "failed")
+        assert failed["provisioning_error"] == "Links creation failed - need at least 3, have 2"
+        assert failed["provisioning_failed_from"] == "agency_created"
+        assert await service.links(1) == 2, "what was seeded stays"
+        assert [row["to_state"] for row in await service.history(1)] == [*LIVE[:2], "failed"]
+        assert "links (have 2, need 3)" in service.events()[-1]["body"]["missing"]
+
+        strict_pack(tmp_path, links=4)
+        await service.command("retry_provisioning", 1)
+
+        async def retried_until_live() -> bool:
+            # The mended files are looked at a few times a second: one retry may still meet the old ones.
+            row = await service.website(1)
+            if row["provisioning_state"] == "failed" and row["provisioning_due_at"] is None:
+                await service.command("retry_provisioning", 1, expected_seq=row["provisioning_seq"])
+            return row["provisioning_state"] == "live"
+
+        await until(retried_until_live, SECONDS, "live after the cure")
+        await service.reaches(1, "live")
+        retries = [row for row in await service.history(1) if row["trigger"] == "retry_provisioning"]
+        assert {row["to_state"] for row in retries} == {"agency_created"}
+        assert await service.links(1) == 4
+        assert await check_all(service.connection, service.events()) == {"live": 1}
+
+
+async def test_a_link_lost_at_ready(start: Start) -> None:
+    """go_live looks at what is there now: a website that lost its links at ready fails, saying so."""
+    async with start() as service:
+        await service.created(1, auto_go_live=False)
+        await service.reaches(1, "ready")
+        await service.lose_links(1, keep=2)
+        await service.command("go_live", 1)
+        failed = await service.reaches(1, "failed")
+        assert failed["provisioning_error"] == "Cannot go live - missing: links (have 2, need 3)"
+        await service.command("retry_provisioning", 1)
+        await service.settled()
+        states = [row["to_state"] for row in await service.history(1)]
+        assert states[6:8] == ["failed", "agency_created"], "the retry goes back to what is proven"
+        assert service.letters() == []
+
+
+async def test_a_refused_go_live_is_remembered(start: Start) -> None:
+    """A held website that was asked to go live and failed goes live by itself once it is requeued (decision 5)."""
+    async with start() as service:
+        await service.created(1, auto_go_live=False)
+        await service.reaches(1, "ready")
+        await service.lose_links(1, keep=2)
+        await service.command("go_live", 1)
+        await service.reaches(1, "failed")
+        await service.command("retry_provisioning", 1)
+        await service.reaches(1, "live")
+        assert await check_all(service.connection, service.events()) == {"live": 1}
+
+
+async def test_the_row_wins(start: Start) -> None:
+    """Where a website's row is there, what it says stands; its website.created fills in only what it leaves open."""
+    async with start() as service:
+        await service.connection.execute(
+            """INSERT INTO pwb_websites (id, subdomain, site_type, skip_properties, created_at, updated_at)
+               VALUES (1, 'row-wins', 'commercial', true, now(), now())"""
+        )
+        await service.created(
+            1, subdomain="message-loses", site_type="residential", auto_go_live=False, skip_properties=False
+        )
+        row = await service.reaches(1, "live")
+        assert (row["subdomain"], row["site_type"], row["auto_go_live"]) == ("row-wins", "commercial", True)
+        assert row["owner_email"] == "owner-1@example.com"
+        assert "skip_properties" in [step["trigger"] for step in await service.history(1)]
+        assert await check_all(service.connection, service.events()) == {"live": 1}
+
+
+async def test_a_deleted_website(start: Start) -> None:
+    """A command for a website that was deleted is dead-lettered as such; deleting it fails for nobody."""
+    async with start() as service:
+        await service.created(1, auto_go_live=False)
+        await service.created(2)
+        await service.reaches(1, "ready")
+        await service.reaches(2, "live")
+        await service.connection.execute("DELETE FROM pwb_websites WHERE id IN (1, 2)")
+        letters = [
+            await service.command("go_live", 1, expected_seq=6),
+            await service.command("suspend", 2),
+            await service.publish("website.created", {"website_id": 2}),
+        ]
+        await service.settled()
+        assert service.letters() == [(message_id, "unknown_website") for message_id in letters]
+        assert len(await service.history(1)) == 6, "its history stays"
+
+
+class Losing(InProcessBroker):
+    """A broker that confirms the first command of one kind, and loses it."""
+
+    lost = 0
+
+    def accept(self, message: Message) -> BrokerError | None:
+        if message.type == "provisioning.complete_links" and not self.lost:
+            self.lost += 1
+            return None
+        return super().accept(message)
+
+
+async def test_a_lost_command_is_rescued(start: Start) -> None:
+    """A command that the broker lost is sent again by the clock, and nothing is done twice."""
+    broker = Losing()
+    async with start(broker, stall_seconds=0.3) as service:
+        await service.created(1)
+        await service.reaches(1, "live")
+        assert broker.lost == 1, "the fault fired"
+        assert [row["to_state"] for row in await service.history(1)] == LIVE
+        assert await check_all(service.connection, service.events()) == {"live": 1}
+
+
+async def test_the_default_due_time_wakes_a_row(start: Start) -> None:
+    """A website that was only inserted is due after ten minutes, and goes live without its website.created."""
+    async with start() as service:
+        due = await service.connection.fetchval(
+            """WITH added AS (
+                   INSERT INTO pwb_websites (id, subdomain, created_at, updated_at)
+                   VALUES (1, 'silent-signup', now(), now()) RETURNING id, provisioning_due_at),
+               person AS (
+                   INSERT INTO pwb_users (email, created_at, updated_at)
+                   VALUES ('ana@example.com', now(), now()) RETURNING id),
+               membership AS (
+                   INSERT INTO pwb_user_memberships (user_id, website_id, role, created_at, updated_at)
+                   SELECT person.id, added.id, 'owner', now(), now() FROM person, added)
+               SELECT extract(epoch FROM provisioning_due_at - now()) FROM added"""
+        )
+        assert due == 600
+        await service.connection.execute("UPDATE pwb_websites SET provisioning_due_at = now() WHERE id = 1")
+        await service.reaches(1, "live")
+        assert [row["to_state"] for row in await service.history(1)] == LIVE
+        assert await check_all(service.connection, service.events()) == {"live": 1}
+
+
+async def test_one_culprit_fails_alone(start: Start, database_url: str) -> None:
+    """One of sixteen breaks a rule of the database: found by halving, it alone fails, and fifteen go live."""
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(
+        "ALTER TABLE pwb_agencies ADD CONSTRAINT no_such_agency CHECK (email_primary <> 'owner-11@example.com')"
+    )
+    await connection.close()
+    bodies = [signup(n) for n in range(1, 17)]
+    async with start(before=bodies, concurrency=1, batch_size=16) as service:
+        for website_id in range(1, 17):
+            await service.reaches(website_id, "failed" if website_id == 11 else "live")
+        culprit = await service.website(11)
+        assert culprit["provisioning_failed_from"] == "owner_assigned"
+        assert "23514" in culprit["provisioning_error"]
+        assert "no_such_agency" in culprit["provisioning_error"]
+        assert "@" not in culprit["provisioning_error"]
+        raised = [len(ids) for ids, outcomes in service.batches if not outcomes]
+        assert raised[0] > 1, "it was one of a batch"
+        assert raised[-1] == 1, "it was found by halving"
+        assert all(11 in ids for ids, outcomes in service.batches if not outcomes), "nobody else's batch was undone"
+        assert len(await service.history(11)) == 2
+        assert all([len(await service.history(n)) == 7 for n in range(1, 17) if n != 11])
+        assert service.letters() == []
+        assert await check_all(service.connection, service.events()) == {"live": 15, "failed": 1}
+
+
+async def test_a_stranger_holds_the_lock(start: Start, database_url: str) -> None:
+    """A website whose row another session holds for 3 s neither fails nor is charged an attempt; then it goes on."""
+    stranger = await asyncpg.connect(database_url)
+    async with start() as service:
+        await service.connection.execute(
+            """INSERT INTO pwb_websites (id, subdomain, created_at, updated_at)
+               VALUES (1, 'locked-up', now(), now())"""
+        )
+        async with stranger.transaction():
+            await stranger.execute("SELECT id FROM pwb_websites WHERE id = 1 FOR UPDATE")
+            await service.created(1)
+            await service.created(2)
+            # The server's clock: the lock is held for as long as an impatient service would need to give up.
+            await stranger.execute("SELECT pg_sleep(3)")
+            row = await service.website(1)
+            assert (row["provisioning_state"], row["provisioning_attempts"]) == ("pending", 0)
+            assert (await service.website(2))["provisioning_state"] == "live", "its neighbour does not wait"
+        held = [ids for ids, outcomes in service.batches if 1 in ids and (not outcomes or _held(outcomes))]
+        assert len(held) > 2, "the lock stood in its way"
+        await service.reaches(1, "live")
+        assert [row["to_state"] for row in await service.history(1)] == LIVE
+        assert service.letters() == []
+        assert await check_all(service.connection, service.events()) == {"live": 2}
+    await stranger.close()
+
+
+def _held(outcomes: list[Any]) -> bool:
+    return any(isinstance(outcome, Held) for outcome in outcomes)
+
+
+async def test_a_command_that_never_gets_the_lock(start: Start, database_url: str) -> None:
+    """A command of ops that meets the lock again and again is dead-lettered as held; its website is left as it was."""
+    stranger = await asyncpg.connect(database_url)
+    async with start(lock_timeout_seconds=0.05) as service:
+        await service.created(1)
+        before = await service.reaches(1, "live")
+        async with stranger.transaction():
+            await stranger.execute("SELECT id FROM pwb_websites WHERE id = 1 FOR UPDATE")
+            message_id = await service.command("suspend", 1, expected_seq=7)
+            assert service.letters() == [(message_id, "held")]
+        assert await service.website(1) == before
+        await service.command("suspend", 1, expected_seq=7)
+        await service.reaches(1, "suspended")
+        assert await check_all(service.connection, service.events()) == {"suspended": 1}
+    await stranger.close()

@@ -1,0 +1,71 @@
+"""No hot statement reads a whole table, however its plan was cached: filled, analysed, explained, one by one."""
+
+import re
+from typing import Any
+
+import asyncpg
+import pytest_asyncio
+
+from consumer.store import SQL as CONSUMER
+from seeders.seeding import SQL as SEEDERS
+
+WEBSITES = 3000
+STATEMENTS = {
+    **{f"consumer/{name}": text for name, text in CONSUMER.items()},
+    **{f"seeders/{n}": t for n, t in SEEDERS.items()},
+}
+TABLES = ("pwb_", "provisioning_transitions")
+FILL = f"""
+INSERT INTO pwb_websites (id, subdomain, created_at, updated_at)
+     SELECT n, 'site-' || n, now(), now() FROM generate_series(1, {WEBSITES}) AS n;
+INSERT INTO pwb_users (id, email, created_at, updated_at)
+     SELECT n, 'owner-' || n || '@example.com', now(), now() FROM generate_series(1, {WEBSITES}) AS n;
+INSERT INTO pwb_user_memberships (user_id, website_id, role, created_at, updated_at)
+     SELECT n, n, 'owner', now(), now() FROM generate_series(1, {WEBSITES}) AS n;
+INSERT INTO pwb_agencies (website_id, created_at, updated_at)
+     SELECT n, now(), now() FROM generate_series(1, {WEBSITES}) AS n;
+INSERT INTO pwb_links (website_id, slug, created_at, updated_at)
+     SELECT n, 'link-' || k, now(), now() FROM generate_series(1, {WEBSITES}) AS n, generate_series(1, 10) AS k;
+INSERT INTO pwb_field_keys (pwb_website_id, global_key, created_at, updated_at)
+     SELECT n, 'key-' || k, now(), now() FROM generate_series(1, {WEBSITES}) AS n, generate_series(1, 10) AS k;
+INSERT INTO pwb_realty_assets (website_id, reference, slug, created_at, updated_at)
+     SELECT n, 'ref-' || k, 'ref-' || k || '-' || n, now(), now()
+       FROM generate_series(1, {WEBSITES}) AS n, generate_series(1, 5) AS k;
+INSERT INTO provisioning_transitions (website_id, seq, trigger, from_state, to_state, message_id)
+     SELECT n, k, 'assign_owner', 'pending', 'owner_assigned', gen_random_uuid()
+       FROM generate_series(1, {WEBSITES}) AS n, generate_series(1, 7) AS k;
+UPDATE pwb_websites SET provisioning_due_at = NULL WHERE id % 10 <> 0;
+"""
+
+
+@pytest_asyncio.fixture
+async def filled(database_url: str) -> Any:
+    """A database with rows to scan, and a session such as a worker's."""
+    connection = await asyncpg.connect(
+        database_url, server_settings={"enable_seqscan": "off", "plan_cache_mode": "force_generic_plan", "jit": "off"}
+    )
+    await connection.execute(FILL)
+    await connection.execute("ANALYZE")
+    yield connection
+    await connection.close()
+
+
+async def test_no_hot_statement_scans_a_table(filled: Any) -> None:
+    """Every statement of workers, dispatcher and seeders reaches its rows by an index, with a generic plan."""
+    scans: dict[str, str] = {}
+    for name, text in STATEMENTS.items():
+        await filled.execute(f"PREPARE looked_at AS {text}")
+        count = len(set(re.findall(r"\$(\d+)", text)))
+        arguments = f"({', '.join(['NULL'] * count)})" if count else ""
+        plan = "\n".join(record[0] for record in await filled.fetch(f"EXPLAIN EXECUTE looked_at{arguments}"))
+        await filled.execute("DEALLOCATE looked_at")
+        found = [line.strip() for line in plan.splitlines() if "Seq Scan on" in line and any(t in line for t in TABLES)]
+        if found:
+            scans[name] = found[0]
+    assert not scans, f"these statements read whole tables: {scans}"
+
+
+async def test_the_check_can_fail(filled: Any) -> None:
+    """A statement without an index is seen to scan: the check above looks at the right words."""
+    plan = await filled.fetch("EXPLAIN SELECT count(*) FROM pwb_links WHERE page_slug = 'x'")
+    assert any("Seq Scan on pwb_links" in record[0] for record in plan)

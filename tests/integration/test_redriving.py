@@ -1,0 +1,62 @@
+"""Redriving dead letters: they come back as they were sent, nothing else moves, nothing is lost."""
+
+import asyncio
+import uuid
+
+import pytest
+
+from consumer.broker import BrokerDown, Message
+from consumer.broker_inprocess import InProcessBroker
+from consumer.broker_rabbitmq import RabbitBroker
+from consumer.topology import Topology
+from ops.looking import dead_letters
+from ops.redriving import redrive
+from ops.sending import publish_all, publishing
+
+
+def letter(topology: Topology, name: str, reason: str) -> Message:
+    """Return a dead letter as workers write it."""
+    return Message(
+        str(uuid.uuid4()), name, b'{"website_id": 7}', "", topology.dead_letters, True,
+        {"x-reason": reason, "x-error": "why", "x-source-queue": topology.commands, "traceparent": "kept"},
+    )  # fmt: skip
+
+
+async def test_chosen_letters_go_back_and_the_rest_stays(amqp_url: str, namespace: str) -> None:
+    """By reason and by id: the chosen arrive in their queues as they were sent, the others are still dead letters."""
+    topology, broker = Topology(namespace), RabbitBroker(amqp_url)
+    await broker.declare(topology)
+    letters = [
+        letter(topology, "website.created", "unknown_user"),
+        letter(topology, "provisioning.suspend", "unknown_website"),
+        letter(topology, "provisioning.suspend", "illegal"),
+    ]
+    async with publishing(broker) as session:
+        await publish_all(session, letters)
+    moved = await redrive(broker, namespace, [], "unknown_user")
+    assert [item["message_id"] for item in moved] == [letters[0].message_id]
+    moved = await redrive(broker, namespace, [letters[1].message_id], None)
+    assert [item["message_id"] for item in moved] == [letters[1].message_id]
+    left = await dead_letters(broker, namespace, 10)
+    assert [item["message_id"] for item in left] == [letters[2].message_id]
+    for queue, sent in ((topology.signups, letters[0]), (topology.commands, letters[1])):
+        (back,) = await broker.peek(queue, 10)
+        assert (back.message_id, back.type, back.body) == (sent.message_id, sent.type, sent.body)
+        assert {name: value for name, value in back.headers.items() if name != "x-delivery-count"} == {
+            "traceparent": "kept"
+        }
+
+
+async def test_an_unconfirmed_letter_stays() -> None:
+    """Where the broker does not confirm, the dead letter is not taken away."""
+    topology, broker = Topology("t"), InProcessBroker()
+    await broker.declare(topology)
+    sent = letter(topology, "provisioning.suspend", "illegal")
+    async with publishing(broker) as session:
+        await publish_all(session, [sent])
+    broker.swallow_confirms(1)
+    with pytest.raises(BrokerDown):
+        await redrive(broker, "t", [], None)
+    await asyncio.sleep(0)
+    left = await dead_letters(broker, "t", 10)
+    assert [item["message_id"] for item in left] == [sent.message_id]

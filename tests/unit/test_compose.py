@@ -1,0 +1,172 @@
+"""Dockerfile and docker-compose.yml have the shape that they need; no engine is asked, as none may be at hand."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from consumer.config import Settings
+from ops.cli import main
+from ops.local_rabbitmq import IMAGE
+
+ROOT = Path(__file__).parents[2]
+OURS = ("init", "worker")
+SERVERS = ("postgres", "rabbitmq")
+
+
+@pytest.fixture(scope="module")
+def compose():
+    return yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+
+@pytest.fixture(scope="module")
+def services(compose):
+    return compose["services"]
+
+
+@pytest.fixture(scope="module")
+def dockerfile():
+    """The instructions, as (word, rest), with continued lines joined and comments gone."""
+    text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    return [tuple(line.split(None, 1)) for line in text.splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def final_stage(dockerfile):
+    """The instructions that make the image that runs."""
+    last = max(index for index, (word, _) in enumerate(dockerfile) if word == "FROM")
+    return dockerfile[last + 1 :]
+
+
+def test_the_services_are_the_five_containers(services):
+    """PostgreSQL, RabbitMQ, init once, and two workers."""
+    assert set(services) == {*SERVERS, *OURS}
+    assert services["worker"]["deploy"]["replicas"] == 2
+
+
+def test_the_servers_are_postgresql_18_and_the_rabbitmq_4_that_tests_use(services):
+    """Pinned, and the same RabbitMQ as where the tests run one in a container."""
+    assert re.fullmatch(r"postgres:18(\.\d+)?", services["postgres"]["image"])
+    assert re.fullmatch(r"rabbitmq:4\.\d+(\.\d+)?", services["rabbitmq"]["image"])
+    assert services["rabbitmq"]["image"] == IMAGE
+
+
+def test_the_data_outlive_the_containers(compose, services):
+    """Named volumes, where the images keep their data: PostgreSQL 18 moved it up to /var/lib/postgresql."""
+    assert services["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
+    assert services["rabbitmq"]["volumes"] == ["rabbitmq:/var/lib/rabbitmq"]
+    assert services["rabbitmq"]["hostname"], "without a fixed name the node would not find its data again"
+    assert set(compose["volumes"]) == set(SERVERS)
+
+
+@pytest.mark.parametrize("name", [*SERVERS, "worker"])
+def test_what_stays_up_is_watched_and_restarted(services, name):
+    """A health check with a limit, and a restart."""
+    check = services[name]["healthcheck"]
+    assert check["test"][0] == "CMD"
+    assert {"interval", "timeout", "retries"} <= set(check)
+    assert services[name]["restart"] == "unless-stopped"
+
+
+def test_each_waits_for_what_it_needs(services):
+    """Init for healthy servers, workers for init to have succeeded."""
+    healthy = {server: {"condition": "service_healthy"} for server in SERVERS}
+    assert services["init"]["depends_on"] == healthy
+    assert services["worker"]["depends_on"] == healthy | {"init": {"condition": "service_completed_successfully"}}
+    assert services["init"]["restart"].startswith("on-failure"), "init ends, and must not be started again for that"
+
+
+def test_a_worker_has_the_time_to_finish(services):
+    """The grace period is longer than what a worker allows itself."""
+    grace = int(services["worker"]["stop_grace_period"].removesuffix("s"))
+    assert grace >= Settings.model_fields["drain_seconds"].default + 5
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_settings_exist_and_name_the_servers(services, name, monkeypatch):
+    """Each variable is a setting, and the addresses lead to the services beside it."""
+    settings = services[name]["environment"]
+    assert set(settings) == {"PROVISIONER_DATABASE_URL", "PROVISIONER_AMQP_URL", "PROVISIONER_NAMESPACE"}
+    for variable, value in settings.items():
+        assert variable.removeprefix("PROVISIONER_").lower() in Settings.model_fields
+        monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(\w+)\}", r"\1", value))
+    read = Settings()
+    assert read.database_url.get_secret_value() == "postgresql://provisioner:provisioner@postgres:5432/provisioner"
+    assert read.amqp_url.get_secret_value() == "amqp://provisioner:provisioner@rabbitmq:5672/"
+
+
+def test_servers_and_clients_agree_on_passwords(services):
+    """The variable in the URL is the one that the server is given."""
+    ours = services["worker"]["environment"]
+    assert services["postgres"]["environment"]["POSTGRES_PASSWORD"] in ours["PROVISIONER_DATABASE_URL"]
+    assert services["rabbitmq"]["environment"]["RABBITMQ_DEFAULT_PASS"] in ours["PROVISIONER_AMQP_URL"]
+
+
+def test_ports_are_published_on_loopback_only(services):
+    """The passwords are no secrets, so nobody else may knock."""
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_containers_can_do_little(services, name):
+    """No capabilities, nothing to write to but /tmp."""
+    service = services[name]
+    assert (service["read_only"], service["tmpfs"], service["cap_drop"]) == (True, ["/tmp"], ["ALL"])
+
+
+def test_every_command_is_one_that_provisioner_has(services, dockerfile):
+    """In compose, in the health checks, and in the image's own default; with the options that they are given."""
+    instructions = dict(dockerfile)
+    assert json.loads(instructions["ENTRYPOINT"]) == ["provisioner"]
+    health = instructions["HEALTHCHECK"].partition("CMD ")[2]
+    used = [
+        json.loads(instructions["CMD"]),
+        json.loads(health)[1:],
+        *(services[name]["command"] for name in OURS),
+        services["worker"]["healthcheck"]["test"][2:],
+    ]
+    for command, *arguments in used:
+        assert command in main.commands
+        main.commands[command].make_context(command, list(arguments))
+
+
+def test_the_image_does_not_run_as_root(final_stage):
+    """A user by number, that is made in the image and is not 0."""
+    users = [rest for word, rest in final_stage if word == "USER"]
+    assert users
+    assert users[-1].isdigit()
+    assert int(users[-1]) > 0
+    assert any(word == "RUN" and "useradd" in rest and f"--uid {users[-1]} " in rest for word, rest in final_stage)
+
+
+def test_the_image_is_slim_and_has_a_health_check(dockerfile, final_stage):
+    """Built in one stage, run in another that is slim."""
+    bases = [rest.split()[0] for word, rest in dockerfile if word == "FROM"]
+    assert len(bases) == 2
+    assert all(re.fullmatch(r"python:3\.\d+-slim-\w+", base) for base in bases)
+    assert "HEALTHCHECK" in dict(final_stage)
+
+
+def test_everything_that_is_installed_is_pinned_by_hash(dockerfile):
+    """Each pip install takes a lock with hashes, or only the wheel that was built here."""
+    runs = [rest for word, rest in dockerfile if word == "RUN" and "pip install" in rest]
+    installs = [command for run in runs for command in run.split("&&") if "pip install" in command]
+    assert len(installs) == 3
+    assert all("--require-hashes" in command or "--no-deps dist/" in command for command in installs)
+
+
+def test_what_is_copied_exists_and_is_let_through(dockerfile):
+    """Every source of a COPY is in the tree, and .dockerignore does not keep it out."""
+    let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    sources = set()
+    for word, rest in dockerfile:
+        if word == "COPY" and "--from=" not in rest:
+            sources |= set(shlex.split(rest)[:-1])
+    assert sources == let_through
+    missing = [source for source in sources if not (ROOT / source).exists()]
+    assert not missing
