@@ -223,7 +223,10 @@ BEGIN
     FOR rule IN SELECT * FROM (VALUES
         ('provisioning_state_known',
          $check$provisioning_state IN ('pending', 'owner_assigned', 'agency_created', 'links_created',
-                'field_keys_created', 'properties_seeded', 'ready', 'live', 'failed', 'suspended', 'terminated')$check$),
+                'field_keys_created', 'properties_seeded', 'ready', 'live', 'failed', 'suspended', 'terminated')
+                -- The existing product's own: what is there stays writable, the triggers let no website in.
+                OR provisioning_state IN ('locked_pending_email_verification',
+                                          'locked_pending_registration')$check$),
         ('provisioning_failed_has_error',
          $check$CASE WHEN provisioning_state = 'failed'
                      THEN provisioning_error IS NOT NULL AND provisioning_failed_at IS NOT NULL
@@ -292,6 +295,20 @@ $$;
 CREATE OR REPLACE TRIGGER provisioning_born_pending BEFORE INSERT ON pwb_websites
     FOR EACH ROW WHEN (NEW.provisioning_state <> 'pending')
     EXECUTE FUNCTION provisioning_refuse_illegal_change();
+
+-- A website that is deleted and inserted again under its id goes on where its log ends: a seq is never used twice.
+CREATE OR REPLACE FUNCTION provisioning_continue_log() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT greatest(NEW.provisioning_seq, max(seq)), greatest(NEW.provisioning_published_seq, max(seq))
+      INTO NEW.provisioning_seq, NEW.provisioning_published_seq
+      FROM provisioning_transitions WHERE website_id = NEW.id;
+    RETURN NEW;
+END
+$$;
+CREATE OR REPLACE TRIGGER provisioning_continues_log BEFORE INSERT ON pwb_websites
+    FOR EACH ROW EXECUTE FUNCTION provisioning_continue_log();
 CREATE OR REPLACE TRIGGER provisioning_moves_along_edges BEFORE UPDATE OF provisioning_state ON pwb_websites
-    FOR EACH ROW WHEN (OLD.provisioning_state IS DISTINCT FROM NEW.provisioning_state)
+    FOR EACH ROW WHEN (OLD.provisioning_state IS DISTINCT FROM NEW.provisioning_state
+                       -- Websites that the existing product has locked leave that state as it sees fit.
+                       AND NOT starts_with(OLD.provisioning_state, 'locked_pending_'))
     EXECUTE FUNCTION provisioning_refuse_illegal_change();

@@ -14,8 +14,11 @@ MAX_FOREIGN_BYTES = 16 * 1024
 """A header frame must fit into one frame of 128 KiB, ours included; a header bomb must not close our connection."""
 
 
-def dead_letter(delivery: Delivery, rejected: Rejected, topology: Topology) -> Message:
-    """Return the copy of a delivery that goes to the dead letters; body and properties stay as they were."""
+def dead_letter(delivery: Delivery, rejected: Rejected, topology: Topology, *, bare: bool = False) -> Message:
+    """Return the copy of a delivery that goes to the dead letters; body and properties stay as they were.
+
+    `bare`: without the sender's headers and properties, for one that can not be written with them.
+    """
     return Message(
         message_id=delivery.message_id or "",
         type=delivery.type or "",
@@ -24,7 +27,7 @@ def dead_letter(delivery: Delivery, rejected: Rejected, topology: Topology) -> M
         routing_key=topology.dead_letters,
         mandatory=True,
         headers={
-            **_foreign(delivery.headers),
+            **({} if bare else _foreign(delivery.headers)),
             "x-reason": rejected.reason.value,
             "x-error": rejected.error,
             "x-source-queue": delivery.queue,
@@ -32,7 +35,7 @@ def dead_letter(delivery: Delivery, rejected: Rejected, topology: Topology) -> M
             "x-exchange": delivery.exchange,
             "x-routing-key": delivery.routing_key,
         },
-        properties=delivery.properties,
+        properties={} if bare else delivery.properties,
     )
 
 

@@ -13,10 +13,14 @@ from consumer.broker import ConsumerSession, Delivery
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """A delivery on its way to a worker. `rounds` counts how often it was put back; `alone`: it goes in no batch."""
+    """A delivery on its way to a worker.
+
+    `rounds` counts how often it was put back, `held` how often for its website's sake; `alone`: it goes in no batch.
+    """
 
     delivery: Delivery
     rounds: int = 0
+    held: int = 0
     alone: bool = False
 
 

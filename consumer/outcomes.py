@@ -64,9 +64,11 @@ class Attempted:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Somebody else has the website's lock; nothing was counted."""
+    """It could not be carried out now, and nothing was counted: somebody else has the website's lock (`locked`), or
+    what happened could not even be recorded."""
 
     why: str
+    locked: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from statemachine import REST_STATES, Facts, State, Trigger
 
 SQL = read_statements("consumer.sql")
 
+KNOWN = frozenset(state.value for state in State)
 RESTING = sorted(state.value for state in REST_STATES)
 """For the statements that ask whether a website rests. One held at ready rests too: that they say themselves."""
 
@@ -45,7 +46,6 @@ class Website:
     auto_go_live: bool
     state: State
     failed_from: State | None
-    error: str | None
     seq: int
     attempts: int
     request: Mapping[str, Any]
@@ -66,7 +66,6 @@ class Move:
     detail: Mapping[str, Any]
     error: str | None
     published_seq: int
-    request: Mapping[str, Any] | None
     asked_live: bool
 
 
@@ -78,7 +77,6 @@ class Attempt:
     attempts: int
     error: str
     backoff_seconds: float
-    request: Mapping[str, Any] | None
     asked_live: bool
 
 
@@ -97,6 +95,24 @@ class Claim:
 
 def _text(value: Mapping[str, Any] | None) -> str | None:
     return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _website(record: Mapping[str, Any]) -> Website:
+    failed_from = record["provisioning_failed_from"]
+    return Website(
+        record["id"],
+        record["subdomain"],
+        record["site_type"],
+        record["seed_pack_name"],
+        record["owner_email"],
+        record["skip_properties"],
+        record["auto_go_live"],
+        State(record["provisioning_state"]),
+        State(failed_from) if failed_from else None,
+        record["provisioning_seq"],
+        record["provisioning_attempts"],
+        json.loads(record["provisioning_request"] or "{}"),
+    )
 
 
 def _row(record: Mapping[str, Any]) -> Row:
@@ -140,27 +156,20 @@ class Transaction:
             [_text(signup.request) for signup in signups],
         )
 
-    async def lock(self, ids: Sequence[int], *, waiting: bool) -> dict[int, Website]:
-        """Lock websites and return them; without `waiting`, those that somebody else holds are left out."""
-        statement = SQL["lock_waiting"] if waiting else SQL["lock_available"]
-        return {
-            record["id"]: Website(
-                record["id"],
-                record["subdomain"],
-                record["site_type"],
-                record["seed_pack_name"],
-                record["owner_email"],
-                record["skip_properties"],
-                record["auto_go_live"],
-                State(record["provisioning_state"]),
-                State(failed_from) if (failed_from := record["provisioning_failed_from"]) else None,
-                record["provisioning_error"],
-                record["provisioning_seq"],
-                record["provisioning_attempts"],
-                json.loads(record["provisioning_request"] or "{}"),
-            )
-            for record in await self.connection.fetch(statement, ids)
-        }
+    async def lock(self, ids: Sequence[int], *, waiting: bool) -> tuple[dict[int, Website], dict[int, str]]:
+        """Lock websites; without `waiting`, those that somebody else holds are left out.
+
+        Returns:
+            The websites by id; and by id the states of those that are in a state of the existing product's own.
+        """
+        websites: dict[int, Website] = {}
+        foreign: dict[int, str] = {}
+        for record in await self.connection.fetch(SQL["lock_waiting" if waiting else "lock_available"], ids):
+            if record["provisioning_state"] in KNOWN:
+                websites[record["id"]] = _website(record)
+            else:
+                foreign[record["id"]] = record["provisioning_state"]
+        return websites, foreign
 
     async def present(self, ids: Sequence[int]) -> set[int]:
         """Return which websites exist, whoever holds them."""
@@ -187,6 +196,7 @@ class Transaction:
             [signup.site_type for signup in signups],
             [signup.seed_pack for signup in signups],
             [signup.owner.email if isinstance(signup.owner, OwnerByEmail) else None for signup in signups],
+            [_text(signup.request) for signup in signups],
         )
 
     async def facts(self, subdomains: Mapping[int, str | None]) -> dict[int, Facts]:
@@ -222,7 +232,6 @@ class Transaction:
             [_text(move.detail) for move in moves],
             [move.error for move in moves],
             [move.published_seq for move in moves],
-            [_text(move.request) for move in moves],
             [move.asked_live for move in moves],
             stall_seconds,
         )
@@ -253,16 +262,7 @@ class Transaction:
             [attempt.attempts for attempt in attempts],
             [attempt.error for attempt in attempts],
             [attempt.backoff_seconds for attempt in attempts],
-            [_text(attempt.request) for attempt in attempts],
             [attempt.asked_live for attempt in attempts],
-        )
-
-    async def write_requests(self, signups: Sequence[WebsiteCreated]) -> None:
-        """Keep what signups brought for websites that wait for it."""
-        await self.connection.execute(
-            SQL["write_requests"],
-            [signup.website_id for signup in signups],
-            [_text(signup.request) for signup in signups],
         )
 
 
@@ -349,12 +349,9 @@ class Store:
                 raise Interrupted(f"COMMIT was answered with {answer}")
 
     async def probe(self) -> None:
-        """Ask whether the database can be written to; raises what stands in the way."""
+        """Ask whether the service's own tables can be written to; raises what stands in the way."""
         async with self.connection() as connection:
-            if await connection.fetchval(
-                "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool"
-            ):
-                raise Interrupted("the database is read-only")
+            await connection.execute(SQL["probe"])
 
     async def claim(self, limit: int, stall_seconds: float) -> list[Claim]:
         """Claim up to `limit` websites whose time has come."""

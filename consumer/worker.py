@@ -10,9 +10,9 @@ import asyncio
 import random
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from consumer.admission import Admission
 from consumer.broker import BrokerDown, BrokerError, Message, Nacked
@@ -52,10 +52,15 @@ from consumer.topology import Topology
 from statemachine import is_step
 
 HELD_ROUNDS = 5
-"""How often a command that finds its website locked is tried in place; then the clock has a step, and the dead letters
-a command of ops. website.created is held for as long as it takes: nothing else knows what it brought."""
+"""How often what is held is tried in place. Then the clock has the engine's own steps, and the dead letters the rest;
+but for a signup whose website is locked: that ends with the other's transaction, and nobody else knows what it brought.
+"""
+BARE_ROUNDS = 5
+"""How often a dead letter is tried with the sender's headers and properties, before it goes without them."""
 ROUND_CAP_SECONDS = 5.0
 DATABASE = "database"
+
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True, eq=False)
@@ -138,6 +143,10 @@ class Worker:
                 item.command = decode(item.waiting.delivery)
             except Poison as poison:
                 item.outcome = Rejected(Reason.POISON, str(poison))
+            except Exception as error:
+                # A defect of the decoder: it harms no neighbour, and the message is kept for when it is mended.
+                log.error("defect", type=str(item.waiting.delivery.type)[:64], traceback=_frames(error))
+                item.outcome = Rejected(Reason.ERROR, f"the message could not be read ({type(error).__name__})")
 
     async def _carry_out(self, carried: Sequence[Carried]) -> None:
         """Give every command its outcome: at most one message a website at a time, others follow."""
@@ -163,7 +172,8 @@ class Worker:
     async def _halving(self, batch: Sequence[Carried]) -> None:
         """Carry a batch out; one that raises is done again in halves, down to the one culprit."""
         try:
-            outcomes = await self._within_time([item.command for item in batch if item.command], alone=False)
+            commands = [item.command for item in batch if item.command]
+            outcomes = await self._within_time(self._provision.batch(commands))
         except Exception as error:
             self._pause_if_away(error)
             if len(batch) == 1:
@@ -182,13 +192,15 @@ class Worker:
         """Carry one command out by itself: only here is an error an outcome."""
         assert item.command
         try:
-            (item.outcome,) = await self._within_time([item.command], alone=True)
+            (item.outcome,) = await self._within_time(self._provision.batch([item.command], alone=True))
         except Exception as error:
             self._pause_if_away(error)
             item.waiting.alone = True
             match classify(error):
-                case LockedElsewhere(told) | Conflict(told):
-                    item.outcome = Held(told)
+                case LockedElsewhere(told):
+                    item.outcome = Held(told, locked=True)
+                case Conflict(told):
+                    item.outcome = Held(told, locked=False)
                 case Transient() | Permanent() | Defect() as fault:
                     if isinstance(fault, Defect):
                         self._log_defect(item.command, fault, error)
@@ -201,21 +213,22 @@ class Worker:
     async def _account_for(self, item: Carried, fault: Transient | Permanent | Defect) -> None:
         assert item.command
         try:
-            async with asyncio.timeout(self._step_timeout_seconds):
-                item.outcome = await self._provision.account_for(item.command, fault)
+            item.outcome = await self._within_time(self._provision.account_for(item.command, fault))
         except Exception as error:
             self._pause_if_away(error)
             match classify(error):
                 case Permanent(told):
                     # Not even the error can be recorded with what this message says.
                     item.outcome = Rejected(Reason.ERROR, told)
+                case LockedElsewhere(told):
+                    item.outcome = Held(told, locked=True)
                 case _:
-                    item.outcome = Held(fault.error)
+                    item.outcome = Held(fault.error, locked=False)
 
-    async def _within_time(self, commands: Sequence[Command], *, alone: bool) -> list[Outcome]:
+    async def _within_time(self, work: Awaitable[Result]) -> Result:
         try:
             async with asyncio.timeout(self._step_timeout_seconds) as limit:
-                return await self._provision.batch(commands, alone=alone)
+                return await work
         except TimeoutError as error:
             if limit.expired():
                 raise StepTimeout from error
@@ -241,13 +254,19 @@ class Worker:
     # ------------------------------------------------------------------------------------------------------ settle
 
     def _give_up_waiting(self, item: Carried) -> None:
-        """Decide on a command whose website has been held for too many rounds."""
-        if not isinstance(item.outcome, Held) or item.command is None or item.waiting.rounds < HELD_ROUNDS:
+        """Decide on a command that has been held for too many rounds."""
+        command, held = item.command, item.outcome
+        if not isinstance(held, Held) or command is None:
             return
-        why = f"{item.outcome.why}, {item.waiting.rounds + 1} times"
-        if is_step(item.command.trigger) and item.command.created is None:
+        item.waiting.held += 1
+        if item.waiting.held < HELD_ROUNDS:
+            return
+        why = f"{held.why}, {item.waiting.held} times"
+        if is_step(command.trigger) and command.expected_seq is not None:
             item.outcome = Stale(f"{why}: the clock has it")
-        elif item.command.created is None:
+        elif not held.locked:
+            item.outcome = Rejected(Reason.ERROR, f"{why}; once the cause is mended, redrive this message")
+        elif not command.created:
             item.outcome = Rejected(Reason.HELD, f"{why}: redrive this message once that is over")
 
     async def _settle(self, carried: Sequence[Carried]) -> None:
@@ -266,7 +285,8 @@ class Worker:
                 else:
                     rests[item] = (row.website_id, row.seq)
             elif isinstance(item.outcome, Rejected):
-                commands[item] = dead_letter(item.waiting.delivery, item.outcome, self._topology)
+                bare = item.waiting.rounds >= BARE_ROUNDS
+                commands[item] = dead_letter(item.waiting.delivery, item.outcome, self._topology, bare=bare)
         unanswered |= await self._publish(commands)
         await reach("commands_sent")
         if rests:
@@ -290,14 +310,17 @@ class Worker:
             if answer is None:
                 continue
             message = messages[item]
-            if not isinstance(answer, BrokerError):
-                raise answer
+            if not isinstance(answer, Exception):
+                raise answer  # a cancellation
             if isinstance(answer, Nacked) and not message.mandatory:
                 # A subscriber's full queue is an answer: it does not hold up a website.
                 log.warning("event nacked", type=message.type, message_id=message.message_id)
                 continue
             unanswered.add(item)
-            if not isinstance(answer, BrokerDown):
+            if not isinstance(answer, BrokerError):
+                # A defect, perhaps of the client, with this one message. Its text may quote what the message says.
+                log.error("publish failed", type=message.type, error=type(answer).__name__, traceback=_frames(answer))
+            elif not isinstance(answer, BrokerDown):
                 log.warning("publish refused", type=message.type, routing_key=message.routing_key, error=str(answer))
         return unanswered
 

@@ -3,16 +3,16 @@
 WITH moves AS (
     SELECT *
       FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
-                  $9::text[], $10::text[], $11::int[], $12::text[], $13::bool[])
+                  $9::text[], $10::text[], $11::int[], $12::bool[])
            AS move (website_id, seq, trigger, from_state, to_state, message_id, actor, reason,
-                    detail, error, published_seq, request, asked_live)
+                    detail, error, published_seq, asked_live)
 ), moved AS (
     UPDATE pwb_websites AS w
        SET provisioning_state = move.to_state,
            provisioning_seq = move.seq,
            provisioning_attempts = 0,
            provisioning_attempt_error = NULL,
-           provisioning_due_at = now() + $14::float8 * interval '1 second',
+           provisioning_due_at = now() + $13::float8 * interval '1 second',
            provisioning_published_seq = greatest(w.provisioning_published_seq, move.published_seq),
            provisioning_started_at = CASE WHEN move.trigger = 'assign_owner'
                                           THEN coalesce(w.provisioning_started_at, now())
@@ -22,8 +22,6 @@ WITH moves AS (
            provisioning_failed_at = CASE WHEN move.to_state = 'failed' THEN now() END,
            provisioning_error = move.error,
            provisioning_failed_from = CASE WHEN move.to_state = 'failed' THEN move.from_state END,
-           provisioning_request = CASE WHEN move.request IS NULL THEN w.provisioning_request
-               ELSE move.request::jsonb || coalesce(w.provisioning_request, '{}') END,
            auto_go_live = w.auto_go_live OR move.asked_live,
            updated_at = now()
       FROM moves AS move

@@ -3,10 +3,8 @@ UPDATE pwb_websites AS w
    SET provisioning_attempts = tried.attempts,
        provisioning_attempt_error = tried.error,
        provisioning_due_at = now() + tried.backoff_seconds * interval '1 second',
-       provisioning_request = CASE WHEN tried.request IS NULL THEN w.provisioning_request
-           ELSE tried.request::jsonb || coalesce(w.provisioning_request, '{}') END,
        auto_go_live = w.auto_go_live OR tried.asked_live,
        updated_at = now()
-  FROM unnest($1::bigint[], $2::int[], $3::text[], $4::float8[], $5::text[], $6::bool[])
-       AS tried (website_id, attempts, error, backoff_seconds, request, asked_live)
+  FROM unnest($1::bigint[], $2::int[], $3::text[], $4::float8[], $5::bool[])
+       AS tried (website_id, attempts, error, backoff_seconds, asked_live)
  WHERE w.id = tried.website_id

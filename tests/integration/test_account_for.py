@@ -4,12 +4,14 @@ import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
+import pytest
 import pytest_asyncio
 
 import seeders
-from consumer.errors import Permanent, Transient
+from consumer.errors import Permanent, Transient, classify
 from consumer.messages import Command, WebsiteCreated
-from consumer.outcomes import Attempted, Held, Reason, Refused, Rejected
+from consumer.outcomes import Advanced, Attempted, Held, Reason, Refused, Rejected, Stale
 from consumer.provision import Policy, Provision
 from consumer.store import Store
 from seeders import PackLibrary, Seeders
@@ -67,8 +69,63 @@ async def test_a_late_owner_charges_a_failed_website_nothing(store: Store) -> No
     assert isinstance(refused, Refused)
     before = await row(store)
     late = signup(owner={"email": "ana@example.com"})
-    assert await provision(store).account_for(late, Transient("deadlock")) == Held("deadlock")
+    assert await provision(store).account_for(late, Transient("deadlock")) == Held("deadlock", locked=False)
     assert await row(store) == before
     rejected = await provision(store).account_for(late, Permanent("broken"))
     assert rejected == Rejected(Reason.ERROR, "broken")
     assert await row(store) == before
+
+
+async def test_a_late_subdomain_that_is_taken_is_no_defect(store: Store) -> None:
+    """A row without a subdomain, and a signup that brings somebody else's: said to its sender, charged to nobody."""
+    async with store.connection() as connection:
+        await connection.execute(
+            """INSERT INTO pwb_websites (id, subdomain, created_at, updated_at)
+               VALUES (1, NULL, now(), now()), (2, 'sunny-meadow-1', now(), now())"""
+        )
+    before = await row(store)
+    late = signup(owner={"email": "ana@example.com"})
+    with pytest.raises(asyncpg.UniqueViolationError) as raised:
+        await provision(store).batch([late], alone=True)
+    fault = classify(raised.value)
+    assert isinstance(fault, Permanent)
+    outcome = await provision(store).account_for(late, fault)
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == Reason.SUBDOMAIN_TAKEN
+    assert await row(store) == before
+
+
+async def test_an_error_of_a_signup_by_a_stranger_registers_nothing(store: Store) -> None:
+    """Its owner does not exist: the website is not inserted on the way to saying so."""
+    outcome = await provision(store).account_for(signup(owner={"user_id": 99}), Transient("deadlock"))
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == Reason.UNKNOWN_USER
+    async with store.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM pwb_websites") == 0
+
+
+async def test_a_stale_signup_still_fills_what_is_missing(store: Store) -> None:
+    """The row began to move without it: its subdomain and owner are kept for the steps to come, whatever the state."""
+    async with store.connection() as connection:
+        await connection.execute("INSERT INTO pwb_websites (id, created_at, updated_at) VALUES (1, now(), now())")
+        await connection.execute("UPDATE pwb_websites SET provisioning_attempts = 1")
+    late = signup(owner={"email": "ana@example.com"}, site_type="residential", seed_pack="base")
+    (outcome,) = await provision(store).batch([late])
+    assert isinstance(outcome, Stale)
+    async with store.connection() as connection:
+        found = await connection.fetchrow("SELECT * FROM pwb_websites")
+    said = (found["subdomain"], found["site_type"], found["seed_pack_name"], found["owner_email"])
+    assert said == ("sunny-meadow-1", "residential", "base", "ana@example.com")
+    assert "ana@example.com" in found["provisioning_request"]
+
+
+async def test_a_website_inserted_again_goes_on_where_its_log_ends(store: Store) -> None:
+    """It was deleted, its log was not: the new row walks, and no seq is used twice."""
+    (first,) = await provision(store).batch([signup(owner={"email": "ana@example.com"})])
+    assert isinstance(first, Advanced)
+    async with store.connection() as connection:
+        await connection.execute("DELETE FROM pwb_websites")
+    (again,) = await provision(store).batch([signup(owner={"email": "bob@example.com"})])
+    assert isinstance(again, Advanced)
+    assert (again.row.seq, again.row.from_state) == (2, "pending")
+    assert (await row(store))["provisioning_published_seq"] == 1

@@ -8,10 +8,16 @@ from typing import Any
 import asyncpg
 import pytest
 
-from consumer.app import App
+from consumer.app import SHIPPED_PACKS, App
 from consumer.broker_inprocess import InProcessBroker
 from consumer.config import Settings
+from consumer.messages import Command
+from consumer.outcomes import Reason, Rejected
+from consumer.provision import Policy, Provision
+from consumer.store import Store
 from ops.sending import publish_all, publishing, website_created
+from seeders import PackLibrary, Seeders
+from statemachine import Trigger
 from tests.worker_processes import until
 
 SCHEMA = (Path(__file__).parents[2] / "schema.sql").read_text()
@@ -127,3 +133,22 @@ async def test_a_website_of_the_product_goes_live(connection: Any, empty_databas
     assert drift < 60, "times are written in UTC"
     states = await connection.fetch("SELECT provisioning_state FROM pwb_websites WHERE id < $1 ORDER BY id", website_id)
     assert [record[0] for record in states] == ["live", "links_created", "locked_pending_registration", "failed"]
+
+
+async def test_a_website_that_the_product_has_locked_is_the_products(connection: Any, empty_database_url: str) -> None:
+    """It stays writable and leaves its state as the product sees fit; a command for it is illegal, and harms nobody."""
+    await connection.execute(SCHEMA)
+    found = await connection.fetchrow("SELECT * FROM pwb_websites WHERE subdomain = 'old-locked'")
+    store = Store(empty_database_url, size=2)
+    provision = Provision(store, Seeders(PackLibrary([SHIPPED_PACKS])), Policy())
+    command = Command(uuid.uuid4(), "provisioning.go_live", Trigger.GO_LIVE, found["id"])
+    (outcome,) = await provision.batch([command])
+    await store.close()
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason == Reason.ILLEGAL
+    assert "locked_pending_registration" in outcome.error
+    change = "UPDATE pwb_websites SET {} WHERE subdomain = 'old-locked'"
+    await connection.execute(change.format("theme_name = 'new'"))
+    await connection.execute(change.format("provisioning_state = 'live'"))
+    with pytest.raises(asyncpg.CheckViolationError):
+        await connection.execute(change.format("provisioning_state = 'locked_pending_registration'"))

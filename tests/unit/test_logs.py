@@ -235,6 +235,6 @@ async def test_a_defect_of_the_worker_is_logged_without_what_it_quotes(logged, m
     intake.empty()
     assert delivery.session.acked == []
     text, (entry,) = logged()
-    assert (entry["event"], entry["error"]) == ("worker failed", "ValueError")
-    assert "worker.py" in entry["traceback"]
+    assert (entry["event"], entry["error"]) == ("publish failed", "ValueError")
+    assert "publish" in entry["traceback"]
     assert_no_canary(text)

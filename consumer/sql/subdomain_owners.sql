@@ -1,2 +1,0 @@
--- Who has these subdomains.
-SELECT subdomain, id FROM pwb_websites WHERE subdomain = ANY ($1::text[])

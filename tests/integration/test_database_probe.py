@@ -1,0 +1,61 @@
+"""When the database counts as back: only once the service's own tables can be written to."""
+
+import asyncpg
+import pytest
+
+from consumer.backoff import Backoff
+from consumer.database_probe import DatabaseProbe
+from consumer.gate import Gate
+from consumer.store import Store
+from consumer.worker import DATABASE
+
+BREAKS = {
+    "the log is missing": (
+        "ALTER TABLE provisioning_transitions RENAME TO elsewhere",
+        "ALTER TABLE elsewhere RENAME TO provisioning_transitions",
+        "42P01",
+    ),
+    "a column is missing": (
+        "ALTER TABLE pwb_websites RENAME provisioning_due_at TO elsewhere",
+        "ALTER TABLE pwb_websites RENAME elsewhere TO provisioning_due_at",
+        "42703",
+    ),
+    "it may not be written": (
+        "REVOKE UPDATE ON pwb_websites FROM worker_of_the_test",
+        "GRANT UPDATE ON pwb_websites TO worker_of_the_test",
+        "42501",
+    ),
+    "it is read-only": (
+        "ALTER ROLE worker_of_the_test SET default_transaction_read_only = on",
+        "ALTER ROLE worker_of_the_test RESET default_transaction_read_only",
+        "25006",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BREAKS)
+async def test_the_gate_stays_closed_until_our_tables_can_be_written(database_url: str, what: str) -> None:
+    """Each try finds what is wrong and says it; the one after the mend lifts the gate."""
+    breaks, mends, sqlstate = BREAKS[what]
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(
+        """DO $$ BEGIN CREATE ROLE worker_of_the_test LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+           GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO worker_of_the_test"""
+    )
+    await owner.execute(breaks)
+    gate, tries = Gate(), list[str]()
+    gate.close(DATABASE, "as the test begins")
+
+    async def between_tries(_seconds: float) -> None:
+        tries.append(gate.reasons[DATABASE])
+        await store.close()  # a session keeps the settings that it began with
+        if len(tries) == 2:
+            await owner.execute(mends)
+
+    address = database_url.partition("://")[2].rpartition("@")[2]
+    store = Store(f"postgresql://worker_of_the_test@{address}", size=1)
+    await DatabaseProbe(store, gate, Backoff(1, 1, sleep=between_tries)).run_once()
+    assert [sqlstate in told for told in tries] == [True, True]
+    assert gate.reasons == {}
+    await store.close()
+    await owner.close()
