@@ -38,7 +38,7 @@ class Consumption:
         self._watchdog_seconds = watchdog_seconds
         self._session: ConsumerSession | None = None
         self._doubt = asyncio.Event()
-        self._last_arrival = 0.0
+        self._last_arrival: dict[str, float] = {}
         self._stopping = False
 
     @property
@@ -53,7 +53,11 @@ class Consumption:
     async def run(self) -> None:
         """Connect, consume, watch, connect again."""
         while not self._stopping:
-            await self.run_once()
+            try:
+                await self.run_once()
+            except Exception as error:
+                # A client library may raise anything where a peer speaks nonsense. It costs this connection only.
+                log.error("consumer failed", error=type(error).__name__)
             await self._backoff.wait()
 
     async def run_once(self) -> None:
@@ -63,8 +67,8 @@ class Consumption:
             await self._broker.declare(self._topology)
             session = self._session = await self._broker.open_consumer()
             self._doubt.clear()
-            self._last_arrival = time.monotonic()
             for queue in (self._topology.commands, self._topology.signups):
+                self._last_arrival[queue] = time.monotonic()
                 await session.consume(queue, self._prefetch, self._arrived)
             log.info("connected", connection="consumer", prefetch=self._prefetch)
             self._backoff.reset()
@@ -78,7 +82,7 @@ class Consumption:
                 self._intake.forget(session)
 
     def _arrived(self, delivery: Delivery) -> None:
-        self._last_arrival = time.monotonic()
+        self._last_arrival[delivery.queue] = time.monotonic()
         self._intake.put(delivery)
 
     async def _watch(self, session: ConsumerSession) -> None:
@@ -105,15 +109,15 @@ class Consumption:
             await self._look(session)
 
     async def _look(self, session: ConsumerSession) -> None:
-        ready = 0
         for queue in (self._topology.commands, self._topology.signups):
             counts = await session.counts(queue)
             if counts.consumers == 0:
                 raise BrokerError(f"{queue} has no consumer, although we are one: it was made anew")
-            ready += counts.ready
-        full = self._intake.in_flight + len(self._intake) >= self._prefetch
-        if ready and not full and time.monotonic() - self._last_arrival > SILENCE_SECONDS:
-            raise BrokerError(f"{ready} messages are ready and none has come for {SILENCE_SECONDS:.0f} s")
+            silent = time.monotonic() - self._last_arrival[queue] > SILENCE_SECONDS
+            if counts.ready and silent and self._intake.held(queue) < self._prefetch:
+                raise BrokerError(
+                    f"{queue} has {counts.ready} messages ready and none has come for {SILENCE_SECONDS:.0f} s"
+                )
 
     async def stop(self) -> None:
         """Take nothing more, now or after a reconnect; what was delivered can still be settled."""

@@ -4,7 +4,8 @@ The broker's callbacks only put; workers take what is already waiting, up to a b
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,11 +48,20 @@ class Intake:
         self._signups: deque[Waiting] = deque()
         self._delayed: dict[Waiting, asyncio.TimerHandle] = {}
         self._arrived = asyncio.Event()
-        self.in_flight = 0
-        """Deliveries that workers have taken and not settled."""
+        self._in_hand: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._commands) + len(self._signups) + len(self._delayed)
+
+    @property
+    def in_flight(self) -> int:
+        """Deliveries that workers have taken and not put down."""
+        return self._in_hand.total()
+
+    def held(self, queue: str) -> int:
+        """Return how many deliveries of a queue are here or in workers' hands: as many as fill our window there."""
+        here = (*self._commands, *self._signups, *self._delayed)
+        return self._in_hand[queue] + sum(waiting.delivery.queue == queue for waiting in here)
 
     def put(self, delivery: Delivery) -> None:
         """Add a new delivery."""
@@ -84,7 +94,7 @@ class Intake:
         while not (batch := self._collect(limit)):
             self._arrived.clear()
             await self._arrived.wait()
-        self.in_flight += len(batch)
+        self._in_hand.update(waiting.delivery.queue for waiting in batch)
         return batch
 
     def _collect(self, limit: int) -> list[Waiting]:
@@ -103,9 +113,9 @@ class Intake:
             self._arrived.set()
         return batch
 
-    def settled(self, count: int) -> None:
-        """Hear that a worker is done with `count` deliveries."""
-        self.in_flight -= count
+    def put_down(self, batch: Sequence[Waiting]) -> None:
+        """Hear that a worker is done with a batch that it took."""
+        self._in_hand.subtract(waiting.delivery.queue for waiting in batch)
 
     def is_signup(self, waiting: Waiting) -> bool:
         """Say whether a delivery came by the signups lane."""

@@ -42,7 +42,11 @@ class Publisher:
     async def run(self) -> None:
         """Connect, stay connected, connect again."""
         while True:
-            await self.run_once()
+            try:
+                await self.run_once()
+            except Exception as error:
+                # A client library may raise anything where a peer speaks nonsense. It costs this connection only.
+                log.error("publisher failed", error=type(error).__name__)
             await self._backoff.wait()
 
     async def run_once(self) -> None:

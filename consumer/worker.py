@@ -132,7 +132,7 @@ class Worker:
             # A defect of this very file. Nothing is lost: what is not settled goes round again.
             log.error("worker failed", error=type(error).__name__, traceback=_frames(error))
         finally:
-            self._intake.settled(len(carried))
+            self._intake.put_down(batch)
             self._send_round([item for item in carried if not item.settled])
 
     # ------------------------------------------------------------------------------------------- decode, carry out

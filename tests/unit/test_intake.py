@@ -171,14 +171,14 @@ async def test_room_wakes_who_waits_for_it():
 
 
 async def test_what_is_in_flight_is_counted():
-    """From take to settled."""
+    """From take to put down."""
     intake, _ = make_intake()
     for tag in range(3):
         intake.put(step(tag))
-    await taken_now(intake, 2)
-    assert (intake.in_flight, len(intake)) == (2, 1)
-    intake.settled(2)
-    assert intake.in_flight == 0
+    batch = await intake.take(2)
+    assert (intake.in_flight, len(intake), intake.held(TOPOLOGY.commands)) == (2, 1, 3)
+    intake.put_down(batch)
+    assert (intake.in_flight, intake.held(TOPOLOGY.commands)) == (0, 1)
 
 
 async def test_what_is_put_back_goes_round_again():
