@@ -13,7 +13,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 py
 # More arguments for pytest: make test PYTEST="-k schema -x"
 PYTEST ?=
 
-.PHONY: help setup demo test lint format docs lock clean FORCE
+.PHONY: help setup demo test faults lint format docs lock clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -41,6 +41,9 @@ test: lint ## Check everything: ruff, mypy, and all tests on a real PostgreSQL a
 	@echo "== pytest: all tests, on a PostgreSQL and a RabbitMQ of their own"
 	@$(BIN)/pytest $(PYTEST)
 
+faults: setup ## Inject every numbered fault for as long as the catalogue says, and write docs/faults.md
+	@$(BIN)/pytest -p tests.faults.plugin -m fault --full-faults --faults-record $(PYTEST)
+
 lint: setup ## Check style and types only
 	@echo "== ruff: rules"
 	@$(BIN)/ruff check .
@@ -53,8 +56,9 @@ format: setup ## Format the code, and mend what ruff can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-docs: setup ## Write the generated pages anew (docs/states.md)
+docs: setup ## Write the generated pages anew (docs/states.md, docs/faults.md)
 	@$(BIN)/python -c "from statemachine.rendering import markdown; print(markdown(), end='')" > docs/states.md
+	@$(BIN)/python -m tests.faults.page
 
 # The environment of whoever runs it must not leak into the lock: a local find-links folder would shrink the list of
 # hashes to the files in it.

@@ -5,7 +5,7 @@ need not clean up after each other.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import aio_pika
@@ -25,8 +25,30 @@ from ops.local_servers import (
     private_rabbitmq,
 )
 
+Scaled = Callable[[float, float], float]
+
 SCHEMA = Path(__file__).parent.parent / "schema.sql"
 TEMPLATE = "template_of_tests"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make faults` ask for the catalogue's own durations."""
+    parser.addoption("--full-faults", action="store_true", help="faults last as long as the catalogue says")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what cannot be shortened, unless all time is given; docs/faults.md lists it."""
+    if config.getoption("--full-faults"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("full_length")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture
+def scaled(request: pytest.FixtureRequest) -> Scaled:
+    """`scaled(short, full)` is how long a fault lasts: the first in `make test`, the second in `make faults`."""
+    return lambda short, full: full if request.config.getoption("--full-faults") else short
 
 
 @pytest.fixture(autouse=True)

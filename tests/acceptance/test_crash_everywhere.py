@@ -22,6 +22,13 @@ from tests.worker_processes import until
 from tests.zygote import Zygote, zygote
 
 KILLED = -9
+FAULTS: dict[str, tuple[int, ...]] = {
+    "received": (1,), "registered": (2,), "locked": (3,), "inbox": (3,), "step": (3,), "stepped": (5,), "judged": (6,),
+    "written": (7,), "pre_commit": (8,), "post_commit": (10,), "events_sent": (14,), "commands_sent": (14,),
+    "settled": (14,), "acked": (11,), "attempt_written": (16,), "claimed": (12, 17), "dispatched": (17,),
+    "cleared": (14,),
+}  # fmt: skip
+"""Which numbered fault a death at each failpoint is; the names are not the catalogue's, the places are."""
 STEPS = 7
 FEWEST_AWAITS = 60
 """A website's way has more suspensions than this; a test that found fewer would not have looked where the work is."""
@@ -81,6 +88,7 @@ async def scene(database_url: str, amqp_url: str, namespace: str, tmp_path: Path
     await connection.close()
 
 
+@pytest.mark.fault(4, 9, 11, 13, 15)
 async def test_death_at_each_await(scene: Scene) -> None:
     """For each await between receipt and ack on the way to live, a worker that dies exactly there harms nothing."""
     survived = 0
@@ -106,7 +114,10 @@ async def test_death_at_each_await(scene: Scene) -> None:
     assert await scene.client.drain(f"{scene.client.namespace}.dead-letters") == []
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("await", "boot")])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.fault(*FAULTS[name])) for name in NAMES if name not in ("await", "boot")],
+)
 async def test_death_at_each_failpoint(scene: Scene, name: str) -> None:
     """At each named failpoint, a worker that dies there harms nothing, whichever step it was at."""
     for time in (1, 2, 4, 7):
@@ -134,6 +145,7 @@ async def test_death_at_each_failpoint(scene: Scene, name: str) -> None:
     assert states.total() == scene.websites
 
 
+@pytest.mark.fault(18)
 async def test_death_at_boot(scene: Scene) -> None:
     """A worker that dies while it starts leaves nothing that stops the next one."""
     pid = await scene.zygote.start(PROVISIONER_FAILPOINTS="boot=kill9")

@@ -132,6 +132,7 @@ async def outage(own_postgres: PostgresServer, own_rabbitmq: RabbitServer, tmp_p
         yield Outage(own_postgres, own_rabbitmq, workers, topology)
 
 
+@pytest.mark.fault(49)
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 async def test_postgresql_away(outage: Outage, mode: str) -> None:
     """PostgreSQL stops in mid-work and comes back: the pool pauses, and resumes by itself."""
@@ -142,6 +143,7 @@ async def test_postgresql_away(outage: Outage, mode: str) -> None:
     await outage.healed()
 
 
+@pytest.mark.fault(31)
 async def test_rabbitmq_away(outage: Outage) -> None:
     """RabbitMQ stops in mid-work and comes back with its queues."""
     await outage.in_the_middle()
@@ -151,6 +153,7 @@ async def test_rabbitmq_away(outage: Outage) -> None:
     await outage.healed()
 
 
+@pytest.mark.fault(30)
 async def test_connections_closed_again_and_again(outage: Outage) -> None:
     """The broker closes every connection three times in mid-work."""
     await outage.in_the_middle()
@@ -161,6 +164,7 @@ async def test_connections_closed_again_and_again(outage: Outage) -> None:
     await outage.healed()
 
 
+@pytest.mark.fault(37)
 async def test_rabbitmq_wiped(outage: Outage) -> None:
     """Every queue is deleted while websites are half-way: those that had begun end live; nothing else knew the rest."""
     await outage.in_the_middle()
@@ -174,6 +178,7 @@ async def test_rabbitmq_wiped(outage: Outage) -> None:
     assert await outage.count("provisioning_state = 'failed'") == 0
 
 
+@pytest.mark.fault(37)
 async def test_queues_made_anew_behind_our_back(outage: Outage) -> None:
     """A queue is deleted and declared again by somebody else: the watchdog notices, and consumes again."""
     await outage.in_the_middle()

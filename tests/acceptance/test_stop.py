@@ -80,6 +80,7 @@ async def stopped_within(workers: WorkerProcesses, process: asyncio.subprocess.P
     return code
 
 
+@pytest.mark.fault(20)
 async def test_an_idle_worker_stops_at_once(workers: WorkerProcesses) -> None:
     """SIGTERM ends a worker that has nothing to do within two seconds, with exit code 0."""
     process = await workers.start()
@@ -90,6 +91,7 @@ async def test_an_idle_worker_stops_at_once(workers: WorkerProcesses) -> None:
     assert stopped["handed_back"] == 0
 
 
+@pytest.mark.fault(21)
 async def test_what_was_started_is_finished(
     workers: WorkerProcesses, connection: Any, amqp_url: str, namespace: str
 ) -> None:
@@ -115,6 +117,7 @@ async def test_what_was_started_is_finished(
         assert others == [], "nothing was carried out twice"
 
 
+@pytest.mark.fault(23)
 async def test_a_second_signal_ends_it_at_once(
     workers: WorkerProcesses, connection: Any, amqp_url: str, namespace: str
 ) -> None:
@@ -137,6 +140,7 @@ async def test_a_second_signal_ends_it_at_once(
         assert await client.drain(f"{namespace}.dead-letters") == []
 
 
+@pytest.mark.fault(22)
 async def test_a_drain_that_cannot_end_is_ended(workers: WorkerProcesses, amqp_url: str, namespace: str) -> None:
     """A worker that cannot finish what it started ends when its time for that is over."""
     async with foreign_client(amqp_url, namespace) as client:
@@ -147,6 +151,7 @@ async def test_a_drain_that_cannot_end_is_ended(workers: WorkerProcesses, amqp_u
         await said(workers, event="stopped before the end", count=1)
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize(
     ("away", "setting", "url"),
     [

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pytest
 
 from consumer.broker_rabbitmq import RabbitBroker
 from consumer.topology import Topology
@@ -88,6 +89,7 @@ async def test_three_copies_in_random_order(database_url: str, amqp_url: str, na
     await connection.close()
 
 
+@pytest.mark.fault(19)
 async def test_workers_killed_throughout(database_url: str, amqp_url: str, namespace: str, tmp_path: Path) -> None:
     """The same with workers killed by SIGKILL and restarted throughout."""
     await ready_namespace(amqp_url, namespace)

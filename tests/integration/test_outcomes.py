@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pytest
 import pytest_asyncio
 
 from consumer.app import App
@@ -522,6 +523,7 @@ async def test_one_culprit_fails_alone(start: Start, database_url: str) -> None:
         assert await check_all(service.connection, service.events()) == {"live": 15, "failed": 1}
 
 
+@pytest.mark.fault(52)
 async def test_a_stranger_holds_the_lock(start: Start, database_url: str) -> None:
     """A website whose row another session holds for 3 s neither fails nor is charged an attempt; then it goes on."""
     stranger = await asyncpg.connect(database_url)
