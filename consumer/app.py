@@ -88,13 +88,14 @@ class App:
             stall_seconds=settings.stall_seconds,
             interval_seconds=settings.dispatch_interval_seconds,
         )
-        self.workers = [self._worker() for _ in range(settings.concurrency)]
+        packs = make_packs(settings)
+        self.workers = [self._worker(packs) for _ in range(settings.concurrency)]
         self.stopping = asyncio.Event()
 
     def _backoff(self) -> Backoff:
         return Backoff(self.settings.reconnect_base_seconds, self.settings.reconnect_cap_seconds)
 
-    def _worker(self) -> Worker:
+    def _worker(self, packs: PackLibrary) -> Worker:
         settings = self.settings
         policy = Policy(
             settings.retry_budget,
@@ -107,7 +108,7 @@ class App:
             intake=self.intake,
             admission=self.admission,
             gate=self.gate,
-            provision=Provision(self.store, Seeders(make_packs(settings)), policy),
+            provision=Provision(self.store, Seeders(packs), policy),
             store=self.store,
             publisher=self.publisher,
             topology=self.topology,

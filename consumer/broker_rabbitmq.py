@@ -138,6 +138,41 @@ class RabbitBroker(Broker):
         return line
 
 
+class GatheringWriter:
+    """A stream writer that sends what is written within one turn of the event loop as one piece.
+
+    aiormq writes each frame by itself, and each write is a system call here and a packet there.
+    """
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._pieces: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
+
+    def write(self, piece: bytes) -> None:
+        """Send it at the end of this turn."""
+        if not self._pieces:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._pieces.append(piece)
+
+    async def drain(self) -> None:
+        """Send what has been written, and wait until there is room for more."""
+        self._send()
+        await self._writer.drain()
+
+    def close(self) -> None:
+        """Close behind what has been written."""
+        self._send()
+        self._writer.close()
+
+    def _send(self) -> None:
+        pieces, self._pieces = self._pieces, []
+        if pieces:
+            self._writer.write(b"".join(pieces))
+
+
 class KeptSocket(TransportFactory):
     """Opens the socket as aiormq would, and keeps hold of it, so that it can be cut."""
 
@@ -148,7 +183,7 @@ class KeptSocket(TransportFactory):
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect."""
         reader, self._writer = await self._factory.create(url, **kwargs)
-        return reader, self._writer
+        return reader, cast("asyncio.StreamWriter", GatheringWriter(self._writer))
 
     def cut(self) -> None:
         """End it at once, whatever has not been sent. Cut already is fine."""

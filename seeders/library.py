@@ -20,7 +20,7 @@ from seeders.pack_files import files_of, read_head, read_pack, says_strict
 NAME = re.compile(r"[a-z0-9_-]{1,64}")
 LOAD_SECONDS = 5.0
 """The longest that a step waits for files, with its website locked; a pack of shipped size takes 20 ms."""
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 1.0
 """How often a pack's files are looked at for changes: sooner than anybody can mend one and requeue."""
 MAX_KEPT = 256
 """Names are what signups say: without a limit they would fill the memory."""
