@@ -117,17 +117,23 @@ class PublisherSession(Protocol):
 
     closed: asyncio.Event
 
-    async def publish(self, message: Message) -> None:
-        """Publish and wait for the broker's confirm.
+    async def publish_all(self, messages: Sequence[Message]) -> list[BrokerError | None]:
+        """Publish messages together, in order, and wait for the broker's confirms.
 
-        Two calls with the same message id at the same time send once and share the answer: a client library may
-        match returns by message id, so two of them in flight could take each other's answers.
+        The same message given twice at the same time is sent once, and the answer shared: a client library may match
+        returns by message id, so two of them in flight could take each other's answers.
 
-        Raises:
-            Unroutable: it was mandatory and came back.
-            Nacked: the broker refused it.
-            BrokerDown: no answer; it may or may not be stored. The session is closed by this.
+        Returns:
+            For each message None once the broker has it, or what became of it. Unroutable: it was mandatory and came
+            back. Nacked: the broker refused it. BrokerDown: no answer; it may or may not be stored, and the session is
+            closed by this. BrokerError: it cannot be written, and was not sent.
         """
+
+    async def publish(self, message: Message) -> None:
+        """Publish one message, and raise what became of it if the broker does not have it."""
+        (answer,) = await self.publish_all([message])
+        if answer is not None:
+            raise answer
 
     async def close(self) -> None:
         """Close for good."""

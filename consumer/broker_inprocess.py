@@ -500,8 +500,15 @@ class InProcessPublisher(PublisherSession):
         self._in_flight: dict[str, tuple[Message, asyncio.Future[None]]] = {}
         self._pending: set[asyncio.Future[None]] = set()
 
-    async def publish(self, message: Message) -> None:
-        """Publish and wait for the confirm; see the protocol for what is raised."""
+    async def publish_all(self, messages: Sequence[Message]) -> list[BrokerError | None]:
+        """Publish messages together and wait for the confirms; see the protocol."""
+        answers = await asyncio.gather(*map(self._publish, messages), return_exceptions=True)
+        for answer in answers:
+            if answer is not None and not isinstance(answer, BrokerError):
+                raise answer
+        return [answer if isinstance(answer, BrokerError) else None for answer in answers]
+
+    async def _publish(self, message: Message) -> None:
         while (other := self._in_flight.get(message.message_id)) is not None:
             if other[0] == message:
                 await asyncio.shield(other[1])

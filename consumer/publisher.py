@@ -2,7 +2,7 @@
 shares none with the consumer."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from consumer.backoff import Backoff
 from consumer.broker import Broker, BrokerDown, BrokerError, Message, PublisherSession, Unroutable
@@ -24,20 +24,23 @@ class Publisher:
         """Called when a queue of ours turned out to be missing."""
         gate.close(AWAY, "not connected yet")
 
-    async def publish(self, message: Message) -> None:
-        """Publish and wait for the broker's answer.
+    async def publish_all(self, messages: Sequence[Message]) -> list[BrokerError | None]:
+        """Publish messages together and wait for the broker's answers: for each None, or what became of it.
 
-        Raises:
-            BrokerDown: there is no connection, or no answer: whether the message is stored is unknown.
-            Unroutable, Nacked: the broker's answer was no.
+        BrokerDown stands for: there is no connection, or no answer, and whether the message is stored is unknown.
         """
         if self._session is None or self._session.closed.is_set():
-            raise BrokerDown("not connected")
-        try:
-            await self._session.publish(message)
-        except Unroutable:
+            return [BrokerDown("not connected")] * len(messages)
+        answers = await self._session.publish_all(messages)
+        if any(isinstance(answer, Unroutable) for answer in answers):
             self.on_unroutable()
-            raise
+        return answers
+
+    async def publish(self, message: Message) -> None:
+        """Publish one message, and raise what became of it if the broker does not have it."""
+        (answer,) = await self.publish_all([message])
+        if answer is not None:
+            raise answer
 
     async def run(self) -> None:
         """Connect, stay connected, connect again."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar, assert_never
 
 from consumer.admission import Admission
-from consumer.broker import BrokerDown, BrokerError, Message, Nacked
+from consumer.broker import BrokerDown, Message, Nacked
 from consumer.dead_letters import dead_letter
 from consumer.errors import (
     Conflict,
@@ -301,26 +301,19 @@ class Worker:
 
     async def _publish(self, messages: dict[Carried, Message]) -> set[Carried]:
         """Publish together; return those whose message nobody has answered for."""
-        items = list(messages)
-        answers = await asyncio.gather(
-            *(self._publisher.publish(messages[item]) for item in items), return_exceptions=True
-        )
+        if not messages:
+            return set()
         unanswered: set[Carried] = set()
-        for item, answer in zip(items, answers, strict=True):
+        answers = await self._publisher.publish_all(list(messages.values()))
+        for (item, message), answer in zip(messages.items(), answers, strict=True):
             if answer is None:
                 continue
-            message = messages[item]
-            if not isinstance(answer, Exception):
-                raise answer  # a cancellation
             if isinstance(answer, Nacked) and not message.mandatory:
                 # A subscriber's full queue is an answer: it does not hold up a website.
                 log.warning("event nacked", type=message.type, message_id=message.message_id)
                 continue
             unanswered.add(item)
-            if not isinstance(answer, BrokerError):
-                # A defect, perhaps of the client, with this one message. Its text may quote what the message says.
-                log.error("publish failed", type=message.type, error=type(answer).__name__, traceback=_frames(answer))
-            elif not isinstance(answer, BrokerDown):
+            if not isinstance(answer, BrokerDown):
                 log.warning("publish refused", type=message.type, routing_key=message.routing_key, error=str(answer))
         return unanswered
 

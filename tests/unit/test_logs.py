@@ -173,15 +173,16 @@ class Answered:
     def __init__(self):
         self.messages = []
 
-    async def publish(self, message):
-        self.messages.append(message)
+    async def publish_all(self, messages):
+        self.messages += messages
+        return [None] * len(messages)
 
 
 class Broken:
     """A publisher with a defect, whose error quotes what it fell over."""
 
-    async def publish(self, message):
-        raise ValueError(f"cannot encode {message.body!r}")
+    async def publish_all(self, messages):
+        raise ValueError(f"cannot encode {messages[0].body!r}")
 
 
 async def nobody(_ids):
@@ -235,6 +236,6 @@ async def test_a_defect_of_the_worker_is_logged_without_what_it_quotes(logged, m
     intake.empty()
     assert delivery.session.acked == []
     text, (entry,) = logged()
-    assert (entry["event"], entry["error"]) == ("publish failed", "ValueError")
-    assert "publish" in entry["traceback"]
+    assert (entry["event"], entry["error"]) == ("worker failed", "ValueError")
+    assert "worker.py" in entry["traceback"]
     assert_no_canary(text)

@@ -9,7 +9,7 @@ import pytest
 
 from consumer import worker as worker_module
 from consumer.admission import Admission
-from consumer.broker import Message
+from consumer.broker import BrokerError, Message
 from consumer.errors import Defect, Permanent, Transient
 from consumer.gate import Gate
 from consumer.intake import Intake, Waiting
@@ -44,11 +44,11 @@ class Picky:
     def __init__(self, header: str | None = None) -> None:
         self.header, self.sent = header, list[Message]()
 
-    async def publish(self, message: Message) -> None:
-        """Refuse as a client library that cannot encode does, or remember it."""
-        if self.header in message.headers:
-            raise IndexError("cannot be encoded")
-        self.sent.append(message)
+    async def publish_all(self, messages: Sequence[Message]) -> list[BrokerError | None]:
+        """Say what cannot be written, and remember the rest."""
+        answers = [BrokerError("cannot be written") if self.header in each.headers else None for each in messages]
+        self.sent += [message for message, answer in zip(messages, answers, strict=True) if answer is None]
+        return answers
 
 
 class Hands:
