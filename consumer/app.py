@@ -35,7 +35,11 @@ def make_broker(settings: Settings) -> Broker:
     read the database start faster, and weigh less, without it."""
     from consumer.broker_rabbitmq import RabbitBroker  # noqa: PLC0415
 
-    return RabbitBroker(settings.amqp_url.get_secret_value(), timeout_seconds=settings.broker_timeout_seconds)
+    return RabbitBroker(
+        settings.amqp_url.get_secret_value(),
+        timeout_seconds=settings.broker_timeout_seconds,
+        heartbeat_seconds=settings.heartbeat_seconds,
+    )
 
 
 def make_store(settings: Settings, *, size: int) -> Store:
@@ -46,6 +50,7 @@ def make_store(settings: Settings, *, size: int) -> Store:
         lock_timeout_seconds=settings.lock_timeout_seconds,
         statement_timeout_seconds=settings.statement_timeout_seconds,
         command_timeout_seconds=settings.command_timeout_seconds,
+        idle_transaction_seconds=settings.idle_transaction_seconds,
     )
 
 

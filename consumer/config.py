@@ -46,10 +46,15 @@ class Settings(BaseSettings):
     """One statement, on the server's side: a slow one is a transient error."""
     command_timeout_seconds: Seconds = 15
     """One statement, on our side: past the server's limit, so that only a server that does not answer reaches it."""
+    idle_transaction_seconds: Seconds = 15
+    """A half-open client keeps its row locks until the server gives up on it, after so long without a statement."""
     broker_timeout_seconds: Seconds = 10
     """One answer of the broker."""
+    heartbeat_seconds: Annotated[int, Field(ge=1, le=600)] = 10
+    """A broker that says nothing is given up after three of these, and gives us up after two."""
     watchdog_seconds: Seconds = 5
-    """How often the consuming channel is asked whether the broker still knows it."""
+    """How often the consuming channel is asked whether the broker still knows it. Where messages are ready and none
+    has come for twice as long, the consumer is dead."""
     drain_seconds: Seconds = 30
     """How long a stop waits for what was started."""
     reconnect_base_seconds: Seconds = 0.2

@@ -13,8 +13,8 @@ from consumer.intake import Intake
 from consumer.logs import log
 from consumer.topology import Topology
 
-SILENCE_SECONDS = 10.0
-"""Messages are ready, our window is not full, and nothing has come for so long: the consumer is dead."""
+SILENT_LOOKS = 2
+"""Messages are ready, our window is not full, and nothing has come between so many looks: the consumer is dead."""
 
 
 class Consumption:
@@ -113,11 +113,10 @@ class Consumption:
             counts = await session.counts(queue)
             if counts.consumers == 0:
                 raise BrokerError(f"{queue} has no consumer, although we are one: it was made anew")
-            silent = time.monotonic() - self._last_arrival[queue] > SILENCE_SECONDS
+            silence = time.monotonic() - self._last_arrival[queue]
+            silent = silence > SILENT_LOOKS * self._watchdog_seconds
             if counts.ready and silent and self._intake.held(queue) < self._prefetch:
-                raise BrokerError(
-                    f"{queue} has {counts.ready} messages ready and none has come for {SILENCE_SECONDS:.0f} s"
-                )
+                raise BrokerError(f"{queue} has {counts.ready} messages ready and none has come for {silence:.0f} s")
 
     async def stop(self) -> None:
         """Take nothing more, now or after a reconnect; what was delivered can still be settled."""

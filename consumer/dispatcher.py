@@ -17,7 +17,7 @@ from consumer.worker import DATABASE
 from statemachine import next_trigger
 
 UNANSWERED_SECONDS = 10.0
-"""When what the broker did not answer for is due again: soon, and no hot loop."""
+"""When what the broker did not answer for is due again, unless the stall is shorter: soon, and no hot loop."""
 CLAIM_LIMIT = 100
 """Websites a round: one round's publishes fit easily into the time before the next."""
 
@@ -86,7 +86,7 @@ class Dispatcher:
             await self._store.clear(rests)
         unsent = [claim for claim, done in zip(owing, sent, strict=True) if not done]
         if unanswered := [*unsent, *(claim for claim in claims if claim not in commands)]:
-            await self._store.due_soon(unanswered, UNANSWERED_SECONDS)
+            await self._store.due_soon(unanswered, min(UNANSWERED_SECONDS, self._stall_seconds))
         self._tell(claims, sent)
         return len(claims)
 

@@ -4,7 +4,7 @@
 
 `name=action[@n]`: act at the n-th time (default 1), once; `raise` from then on. Names are a closed set, so that a test
 can go through all. The name `await` is every suspension between receipt and ack, publishes included: a test can die at
-each of them.
+each of them, or have the task cancelled there.
 """
 
 import asyncio
@@ -96,8 +96,13 @@ def _drive(work: Coroutine[Any, Any, Result]) -> Generator[Any, Any, Result]:
         except StopIteration as end:
             result: Result = end.value
             return result
-        if _is_due("await"):
-            os.kill(os.getpid(), signal.SIGKILL)
+        match _is_due("await"):
+            case None:
+                pass
+            case _Armed(action="cancel"):
+                cast("asyncio.Task[None]", asyncio.current_task()).cancel()
+            case _:
+                os.kill(os.getpid(), signal.SIGKILL)
         answer, raised = None, None
         try:
             answer = yield suspended

@@ -29,8 +29,6 @@ RESTING = sorted(state.value for state in REST_STATES)
 
 SCHEMA_SECONDS = 3600.0
 """An index on a large table of the existing product takes its time."""
-IDLE_IN_TRANSACTION_MS = 15_000
-"""A half-open client keeps its row lock until the server gives up on it (fault 56)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +275,7 @@ class Store:
         lock_timeout_seconds: float = 2,
         statement_timeout_seconds: float = 10,
         command_timeout_seconds: float = 15,
+        idle_transaction_seconds: float = 15,
         name: str = "provisioner",
     ) -> None:
         """Remember how to connect; nothing is opened yet. `size` is the number of connections."""
@@ -288,7 +287,7 @@ class Store:
             "timezone": "UTC",
             "lock_timeout": f"{lock_timeout_seconds * 1000:.0f}",
             "statement_timeout": f"{statement_timeout_seconds * 1000:.0f}",
-            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+            "idle_in_transaction_session_timeout": f"{idle_transaction_seconds * 1000:.0f}",
             # Generic plans that were made on empty tables scan sequentially for ever (measured, A8).
             "enable_seqscan": "off",
             "jit": "off",

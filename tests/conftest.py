@@ -80,6 +80,20 @@ def rabbitmq() -> Iterator[RabbitServer]:
         pytest.exit(f"The tests need a RabbitMQ: {error}", returncode=1)
 
 
+@pytest.fixture(scope="session")
+def own_postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL for tests that stop it; it runs again when they are done."""
+    with private_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def own_rabbitmq(rabbitmq: RabbitServer) -> Iterator[RabbitServer]:
+    """A RabbitMQ for tests that stop it, alarm it or change its users; the run's own stays as it is."""
+    with private_rabbitmq() as server:
+        yield server
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def template_database(postgres: PostgresServer) -> str:
     """The name of a database that has the schema and no rows; copying it takes 30 ms."""

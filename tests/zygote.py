@@ -14,6 +14,20 @@ from pathlib import Path
 from typing import Any
 
 
+def die_of(words: str) -> None:
+    """Make this process one that a message with these words in it kills."""
+    import consumer.worker
+
+    honest = consumer.worker.decode
+
+    def deadly(delivery: Any) -> Any:
+        if words.encode() in delivery.body:
+            os._exit(137)
+        return honest(delivery)
+
+    consumer.worker.decode = deadly
+
+
 def serve() -> None:
     """Read requests from standard input until it ends."""
     import consumer.app
@@ -29,6 +43,8 @@ def serve() -> None:
                 os.dup2(log, 1)
                 os.dup2(log, 2)
                 os.environ.update(request["start"])
+                if request["killed_by"]:
+                    die_of(request["killed_by"])
                 main(["worker"])
                 os._exit(0)
             answer: dict[str, Any] = {"pid": pid}
@@ -56,9 +72,10 @@ class Zygote:
             answer: dict[str, Any] = json.loads(await self._process.stdout.readline())
         return answer
 
-    async def start(self, **environment: str) -> int:
+    async def start(self, killed_by: str = "", **environment: str) -> int:
         """Start a worker with these settings besides the test's; return its process id."""
-        answer = await self._ask({"start": self._environment | environment, "log": str(self.log)})
+        request = {"start": self._environment | environment, "log": str(self.log), "killed_by": killed_by}
+        answer = await self._ask(request)
         pid: int = answer["pid"]
         self.running.add(pid)
         return pid

@@ -4,7 +4,7 @@ On a PostgreSQL and a RabbitMQ of these tests' own, which may be stopped and kil
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest_asyncio
 from consumer.broker_rabbitmq import RabbitBroker
 from consumer.store import Store
 from consumer.topology import Topology
-from ops.local_servers import PostgresServer, RabbitServer, private_postgres, private_rabbitmq
+from ops.local_servers import PostgresServer, RabbitServer
 from tests.foreign_client import foreign_client, signup
 from tests.invariants import check_effects, check_history, check_nothing_owed
 from tests.worker_processes import WorkerProcesses, until, worker_processes
@@ -23,20 +23,6 @@ from tests.worker_processes import WorkerProcesses, until, worker_processes
 WEBSITES = 150
 NAMESPACE = "outage"
 SECONDS = 60
-
-
-@pytest.fixture(scope="module")
-def own_postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL that may be stopped."""
-    with private_postgres() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def own_rabbitmq(rabbitmq: RabbitServer) -> Iterator[RabbitServer]:
-    """A RabbitMQ that may be stopped; the run's own stays up."""
-    with private_rabbitmq() as server:
-        yield server
 
 
 @dataclass

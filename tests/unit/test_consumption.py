@@ -88,7 +88,7 @@ async def test_a_silent_queue_is_noticed_by_itself(
     monkeypatch: pytest.MonkeyPatch, ready: dict[str, int], arriving: dict[str, int], noticed: str | None
 ) -> None:
     """Each queue has a window of its own: what fills one says nothing of the other."""
-    monkeypatch.setattr(consumption_module, "SILENCE_SECONDS", -1.0)
+    monkeypatch.setattr(consumption_module, "SILENT_LOOKS", -1)
     session = Counted(ready, arriving)
     consumption = make(Scripted(session))
     for queue in (TOPOLOGY.commands, TOPOLOGY.signups):

@@ -1,0 +1,38 @@
+"""Scenes: on the servers of the run where nobody else is harmed, on servers that may be stopped where all would be."""
+
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest_asyncio
+
+from ops.local_servers import PostgresServer, RabbitServer
+from tests.conftest import SCHEMA, Scaled
+from tests.faults.scene import Scene, set_scene
+
+__all__ = ["Scaled"]
+
+
+@pytest_asyncio.fixture
+async def scene(database_url: str, amqp_url: str, namespace: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    """A scene on the servers that all tests share."""
+    async with set_scene(tmp_path, database_url, amqp_url, namespace) as made:
+        yield made
+        async with made.channel() as channel:
+            await channel.queue_delete(f"{namespace}.seen")
+
+
+@pytest_asyncio.fixture
+async def own_scene(own_postgres: PostgresServer, own_rabbitmq: RabbitServer, tmp_path: Path) -> AsyncIterator[Scene]:
+    """A scene on servers that may be stopped and misconfigured. Whoever does so undoes it."""
+    name = f"f_{secrets.token_hex(4)}"
+    admin = await asyncpg.connect(own_postgres.url)
+    await admin.execute(f"CREATE DATABASE {name}")
+    await admin.close()
+    url = f"{own_postgres.url.rpartition('/')[0]}/{name}"
+    connection = await asyncpg.connect(url)
+    await connection.execute(SCHEMA.read_text())
+    await connection.close()
+    async with set_scene(tmp_path, url, own_rabbitmq.url, name.replace("_", "-")) as made:
+        yield made
