@@ -3,7 +3,7 @@
 import asyncio
 from urllib.parse import urlsplit
 
-from aiormq.exceptions import AMQPError
+from aiormq.exceptions import AMQPError, InvalidFrameError
 
 INIT = "`provisioner init` makes it"
 
@@ -32,4 +32,6 @@ def where(url: str) -> str:
 
 def told(error: BaseException) -> str:
     """Return what an error of the client's says, bounded. None of them quotes a password."""
+    if isinstance(error, InvalidFrameError) and "Connection.OpenOk" in str(error):
+        return "no such vhost, which is the last part of the URL, or no access to it"
     return f"{type(error).__name__} {error}".strip()[:300]

@@ -1,5 +1,7 @@
 """Settings: read once from the environment, prefix PROVISIONER_, checked before anything starts."""
 
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -7,13 +9,18 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Seconds = Annotated[float, Field(gt=0, le=86400)]
+PREFIX = "PROVISIONER_"
+Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+RULES = {
+    "namespace": "must be 1 to 64 of a-z, 0-9, _ and -, and begin with a letter or a number",
+    "base_domain": "must be a domain such as example.com, with a port if need be: a-z, 0-9, dots, hyphens",
+}
 
 
 class Settings(BaseSettings):
     """Everything that can be set. Units stand in the names."""
 
-    model_config = SettingsConfigDict(env_prefix="PROVISIONER_", extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True)
 
     database_url: SecretStr = SecretStr("postgresql://postgres@127.0.0.1:5432/provisioner")
     amqp_url: SecretStr = SecretStr("amqp://guest:guest@127.0.0.1:5672/")
@@ -94,10 +101,14 @@ class Settings(BaseSettings):
 
 def _scheme(url: SecretStr) -> str:
     try:
-        return urlsplit(url.get_secret_value()).scheme
+        parts = urlsplit(url.get_secret_value())
+        port = parts.port  # read lazily: raises on what is no number
     except ValueError:
         # Its text quotes the password.
         raise ValueError("cannot be read as a URL") from None
+    if port == 0:
+        raise ValueError("has no port 0 to connect to")
+    return parts.scheme
 
 
 class WrongSettings(Exception):  # noqa: N818
@@ -114,5 +125,17 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        name = "PROVISIONER_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise WrongSettings(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+        field = "_".join(str(part) for part in first["loc"])
+        said = RULES.get(field) if first["type"] == "string_pattern_mismatch" else None
+        said = said or ("must be a number" if first["type"] == "finite_number" else first["msg"])
+        raise WrongSettings(f"{PREFIX}{field.upper()}: {said.removeprefix('Value error, ')}") from None
+
+
+def misspelt_settings(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the variables with our prefix that are no settings, each with the setting that may have been meant."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    return {
+        name: next(iter(get_close_matches(name, known, n=1, cutoff=0.8)), None)
+        for name in sorted(environment)
+        if name.upper().startswith(PREFIX) and name.upper() not in known
+    }

@@ -21,7 +21,7 @@ class Gate:
 
     def close(self, what: str, error: str) -> None:
         """Close it because of `what`."""
-        if what not in self._reasons:
+        if self._reasons.get(what) != error:
             log.warning("paused", what=what, error=error)
         self._reasons[what] = error
         self._open.clear()

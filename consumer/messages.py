@@ -229,7 +229,9 @@ def _contract(delivery: Delivery) -> type[WebsiteCreated | StepCommand]:
         )
     contract = CONTRACTS.get(delivery.type)
     if contract is None:
-        raise Poison(f"unknown message type {delivery.type[:64]!r}; known are {', '.join(CONTRACTS)}")
+        raise Poison(
+            f"unknown message type {delivery.type[:64]!r}; known are {', '.join(CONTRACTS)}; see docs/messages.md"
+        )
     return contract
 
 

@@ -1,11 +1,14 @@
 """The command line `provisioner`. Parses, calls, prints; tables for people, --json for programs.
 
 Exit codes: 0 done, 1 it was understood and did not succeed, 2 wrong usage or setting, 3 PostgreSQL or RabbitMQ away.
+Errors are one line of text on standard error, with --json too.
 """
 
 import asyncio
 import getpass
 import json
+import math
+import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from consumer.config import Settings, WrongSettings, load_settings
+from consumer.config import Settings, WrongSettings, load_settings, misspelt_settings
 from statemachine import State, Trigger
 
 if TYPE_CHECKING:
@@ -34,17 +37,25 @@ def fail(text: str, code: int = FAILED) -> NoReturn:
     sys.exit(code)
 
 
-def settings_or_exit() -> Settings:
-    """Return the settings, or end with the one line that says which is wrong."""
+def settings_or_exit(*, inprocess: bool = False) -> Settings:
+    """Return the settings, or end with the one line that says which is wrong.
+
+    `inprocess`: whether the broker inside the process will do; what it holds is seen by no other process.
+    """
+    for name, meant in misspelt_settings(os.environ).items():
+        click.echo(f"provisioner: {name} is no setting" + (f"; is {meant} meant?" if meant else ""), err=True)
     try:
-        return load_settings()
+        settings = load_settings()
     except WrongSettings as wrong:
         fail(str(wrong), USAGE)
+    if not inprocess and settings.amqp_url.get_secret_value().startswith("inprocess:"):
+        fail("PROVISIONER_AMQP_URL: inprocess:// is for the demo alone; say amqp://USER:PASSWORD@HOST:5672/", USAGE)
+    return settings
 
 
 def run(work: Awaitable[Any]) -> Any:
     """Run a command's work; what is away becomes one line that says what to look at."""
-    from consumer.broker import BrokerError
+    from consumer.broker import BrokerDown, BrokerError
     from consumer.errors import Infrastructure, classify
     from consumer.logs import configure_logs
 
@@ -59,14 +70,23 @@ def run(work: Awaitable[Any]) -> Any:
     except KeyboardInterrupt:
         fail("interrupted", 130)
     except BrokerError as error:
-        fail(f"RabbitMQ: {error} (is PROVISIONER_AMQP_URL right, and has `provisioner init` run?)", AWAY)
+        fail(f"RabbitMQ: {error}" + (" (is PROVISIONER_AMQP_URL right?)" if type(error) is BrokerDown else ""), AWAY)
     except Exception as error:
         fault = classify(error)
         if isinstance(fault, Infrastructure):
-            fail(
-                f"PostgreSQL: {fault.error} (is PROVISIONER_DATABASE_URL right, and has `provisioner init` run?)", AWAY
-            )
+            fail(f"PostgreSQL: {fault.error.removeprefix('PostgreSQL ')} ({_hint(error)})", AWAY)
         raise
+
+
+def _hint(error: Exception) -> str:
+    """Return what to do about a database that cannot be used."""
+    match getattr(error, "sqlstate", None):
+        case "42P01" | "42703":
+            return "the schema is missing or old: run `provisioner init`"
+        case "3D000":
+            return "make that database, or mend PROVISIONER_DATABASE_URL"
+        case _:
+            return "is PROVISIONER_DATABASE_URL right?"
 
 
 @asynccontextmanager
@@ -116,15 +136,15 @@ def init(*, as_json: bool) -> None:
         await make_broker(settings).declare(Topology(settings.namespace))
 
     run(work())
-    done = {"schema": "applied", "topology": settings.namespace}
-    show(done, as_json=as_json, table=lambda _: click.echo(f"schema applied, queues of {settings.namespace} declared"))
+    done = {"schema": "up to date", "topology": settings.namespace}
+    show(done, as_json=as_json, table=lambda _: click.echo(f"schema up to date, queues of {settings.namespace} there"))
 
 
 @main.command()
 @click.option("--concurrency", type=click.IntRange(1, 64), help="Workers a process.")
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
 def worker(*, concurrency: int | None, processes: int) -> None:
-    """Consume commands until SIGTERM; a second one stops at once.
+    """Consume commands until SIGTERM; a second one stops at once, with exit code 1.
 
     Example: provisioner worker --concurrency 4 --processes 2
     """
@@ -143,6 +163,13 @@ def worker(*, concurrency: int | None, processes: int) -> None:
     asyncio.run(run_worker(settings))
 
 
+def _a_number(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
+    """Refuse nan, which is within every range."""
+    if math.isnan(value):
+        raise click.BadParameter("nan is no number of seconds")
+    return value
+
+
 @main.command()
 @click.option("--website-id", type=click.IntRange(1), help="Its id; without it, the next one is reserved.")
 @click.option("--subdomain", help="3 to 40 lowercase letters, numbers, hyphens; made up where absent.")
@@ -156,14 +183,20 @@ def worker(*, concurrency: int | None, processes: int) -> None:
 @click.option("--count", type=click.IntRange(1, 100_000), default=1, show_default=True, help="How many websites.")
 @click.option("--wait", is_flag=True, help="Wait until each is live (exit 0), failed or rejected (exit 1).")
 @click.option(
-    "--timeout", "timeout_seconds", type=float, default=300.0, show_default=True, help="With --wait, seconds."
+    "--timeout",
+    "timeout_seconds",
+    type=click.FloatRange(min=0, max=86400),
+    callback=_a_number,
+    default=300.0,
+    show_default=True,
+    help="With --wait, seconds.",
 )
 @as_json
 def submit(*, as_json: bool, wait: bool, timeout_seconds: float, **options: Any) -> None:
-    r"""Publish website.created, confirmed by the broker.
+    """Publish website.created, confirmed by the broker.
 
-    Examples:
     \b
+    Examples:
       provisioner submit --owner-email ana@example.com --site-type residential --wait
       provisioner submit --count 100
     """
@@ -218,14 +251,14 @@ def status(*, website: str, as_json: bool) -> None:
     show(run(work()), as_json=as_json, table=tables.status)
 
 
-async def named(store: "Store", names: Sequence[str]) -> list[int]:
-    """Return the ids of named websites, or end saying which is not there."""
+async def named(store: "Store", names: Sequence[str], so: str = "") -> list[int]:
+    """Return the ids of named websites, or end saying which is not there, and `so` what follows."""
     from ops import reading
 
     try:
         return await reading.find(store, names)
     except reading.NotFound as error:
-        fail(str(error))
+        fail(f"{error}{so if len(names) > 1 else ''}")
 
 
 @main.command("list")
@@ -266,9 +299,12 @@ def requeue(*, websites: tuple[str, ...], failed: bool, reason: str | None, acto
 
     Each resumes at its proven state. Example: provisioner requeue --failed --reason "pack mended"
     """
-    if bool(websites) == failed:
+    if websites and failed:
+        fail("name websites or say --failed, not both", USAGE)
+    if not websites and not failed:
         fail("name websites, or say --failed", USAGE)
-    _send(Trigger.RETRY_PROVISIONING, websites, reason, actor, as_json=as_json, every=State.FAILED if failed else None)
+    every = State.FAILED if failed else None
+    _send("requeue", Trigger.RETRY_PROVISIONING, websites, reason, actor, as_json=as_json, every=every)
 
 
 def _verb(trigger: Trigger, name: str, text: str) -> None:
@@ -278,7 +314,7 @@ def _verb(trigger: Trigger, name: str, text: str) -> None:
     @who
     @as_json
     def verb(*, websites: tuple[str, ...], reason: str | None, actor: str, as_json: bool) -> None:
-        _send(trigger, websites, reason, actor, as_json=as_json)
+        _send(name, trigger, websites, reason, actor, as_json=as_json)
 
 
 _verb(Trigger.SUSPEND, "suspend", "Take ready or live websites offline.")
@@ -288,6 +324,7 @@ _verb(Trigger.GO_LIVE, "go-live", "Let websites that are held at ready go live."
 
 
 def _send(
+    verb: str,
     trigger: Trigger,
     websites: Sequence[str],
     reason: str | None,
@@ -303,7 +340,7 @@ def _send(
         from ops import moving
 
         async with opened(settings) as store:
-            ids = None if every else await named(store, websites)
+            ids = None if every else await named(store, websites, "; nothing was sent")
             return await moving.send(
                 store,
                 make_broker(settings),
@@ -318,7 +355,7 @@ def _send(
     from ops import tables
 
     results = run(work())
-    show(results, as_json=as_json, table=lambda found: tables.sent(trigger, found))
+    show(results, as_json=as_json, table=lambda found: tables.sent(verb, found, every))
     if any(not result["sent"] for result in results):
         sys.exit(FAILED)
 
@@ -342,11 +379,12 @@ def list_dead_letters(*, limit: int, as_json: bool) -> None:
         from consumer.app import make_broker
         from ops.looking import dead_letters
 
-        return await dead_letters(make_broker(settings), settings.namespace, limit)
+        return await dead_letters(make_broker(settings), settings.namespace)
 
     from ops import tables
 
-    show(run(work()), as_json=as_json, table=tables.dead_letters)
+    found = run(work())
+    show(found[:limit], as_json=as_json, table=lambda shown: tables.dead_letters(shown, len(found)))
 
 
 @dead_letters.command("redrive")
@@ -381,6 +419,7 @@ def redrive_dead_letters(*, message_ids: tuple[str, ...], every: bool, reason: s
 @click.option("--keep", is_flag=True, help="Leave its database and queues, to look around.")
 def demo(*, count: int, keep: bool) -> None:
     """Show the whole job on servers of its own: websites of all kinds, failures, a cure, a happy end."""
+    settings_or_exit(inprocess=True)
     from ops.demo import run_demo
 
     sys.exit(run_demo(count, keep=keep))

@@ -1,7 +1,10 @@
 """The whole job on servers of its own: websites of all kinds, failures, a cure, and where each ends."""
 
 import asyncio
+import os
 import shutil
+import signal
+import sys
 import tempfile
 import time
 import uuid
@@ -80,10 +83,28 @@ def run_demo(count: int, *, keep: bool) -> int:
         say(f"retries are shortened for this demo: PROVISIONER_RETRY_BASE_SECONDS={RETRY_BASE_SECONDS:g} instead of 1")
         code = asyncio.run(Demo(settings, broker or make_broker(settings), folder).run(count, keep=keep))
         if keep:
-            say(f"kept: queues {settings.namespace}, packs {folder}; PostgreSQL runs until you press Enter")
-            with suppress(EOFError):
-                input()
+            _keep(settings, folder)
         return code
+
+
+def _keep(settings: Settings, folder: Path) -> None:
+    """Say how to reach what is kept, and keep it until Enter or Ctrl-C, or SIGTERM where nobody can press a key."""
+    lines = {
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "AMQP_URL": settings.amqp_url.get_secret_value(),
+        "NAMESPACE": settings.namespace,
+        "PACKS_DIR": str(folder),
+    }
+    for name, value in lines.items():
+        tables.console.print(f"export PROVISIONER_{name}={value}", markup=False, highlight=False, soft_wrap=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt, EOFError):
+        if sys.stdin.isatty():
+            tables.console.print("these are kept until you press Enter")
+            input()
+        else:
+            tables.console.print(f"these are kept until process {os.getpid()} gets SIGTERM")
+            signal.pause()
 
 
 @contextmanager

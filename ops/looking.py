@@ -6,9 +6,12 @@ from typing import Any
 from consumer.broker import Broker, Delivery
 from consumer.topology import Topology
 
+MOST_AT_ONCE = 10_000
+"""Dead letters that one look takes in; whoever has more has to redrive or discard some first."""
 
-async def dead_letters(broker: Broker, namespace: str, limit: int) -> list[dict[str, Any]]:
-    """Return up to `limit` dead letters, the latest first.
+
+async def dead_letters(broker: Broker, namespace: str, limit: int = MOST_AT_ONCE) -> list[dict[str, Any]]:
+    """Return dead letters, the latest first, out of the first `limit` of their queue.
 
     Order in the queue is no promise (a quorum queue comes back shuffled after a reader dies), so they are sorted by the
     time at which they failed.

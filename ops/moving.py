@@ -1,14 +1,14 @@
 """Sends a command of ops to websites, each with the seq that was seen; says which could not take it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from consumer.broker import Broker
 from consumer.store import Store
 from consumer.topology import Topology
 from ops import reading
 from ops.sending import command, publish_all, publishing
-from statemachine import State, Transition, Trigger, plan
+from statemachine import Illegal, Stale, State, Transition, Trigger, plan
 
 EVERY_LIMIT = 100_000
 
@@ -37,15 +37,16 @@ async def send(
     results: list[dict[str, Any]] = []
     messages = []
     for status in statuses:
-        planned = plan(State(status["state"]), trigger)
+        state = reading.our_state(status["state"])
+        planned = plan(state, trigger) if state else Illegal(reading.NOT_OURS)
         taken = isinstance(planned, Transition)
         results.append(
             {
                 "website_id": status["website_id"],
                 "subdomain": status["subdomain"],
-                "state": status["state"],
+                "state_before": status["state"],
                 "sent": taken,
-                "why": None if isinstance(planned, Transition) else planned.why,
+                "why": _why(planned),
             }
         )
         if taken:
@@ -54,3 +55,16 @@ async def send(
         async with publishing(broker) as session:
             await publish_all(session, messages)
     return results
+
+
+def _why(planned: Transition | Stale | Illegal) -> str | None:
+    """Say why nothing is sent."""
+    match planned:
+        case Transition():
+            return None
+        case Stale(why):
+            return f"nothing to do: {why}"
+        case Illegal(why):
+            return why
+        case never:
+            assert_never(never)

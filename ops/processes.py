@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 import time
+from contextlib import suppress
 
 from consumer.logs import log
 
@@ -27,14 +28,22 @@ class Processes:
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stop, signum)
-        codes = await asyncio.gather(*(self._keep_one() for _ in range(count)))
-        return max(abs(code) for code in codes)
+        try:
+            codes = await asyncio.gather(*(self._keep_one() for _ in range(count)))
+        finally:
+            self._signal(signal.SIGTERM)  # whatever went wrong here, no child is left behind
+        # A child that a signal ended, as a second SIGTERM does, counts as one that stopped before its end: 1.
+        return max(1 if code < 0 else code for code in codes)
 
     def _stop(self, signum: int) -> None:
         """Pass a signal on; a second one makes the children end at once."""
         self._stopping.set()
+        self._signal(signum)
+
+    def _signal(self, signum: int) -> None:
         for process in self._running:
-            process.send_signal(signum)
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                process.send_signal(signum)
 
     async def _keep_one(self) -> int:
         while True:
@@ -43,7 +52,8 @@ class Processes:
             process = await asyncio.create_subprocess_exec(*self._command, start_new_session=True)
             self._running.add(process)
             if self._stopping.is_set():
-                process.terminate()
+                with suppress(ProcessLookupError):
+                    process.terminate()
             code = await process.wait()
             self._running.discard(process)
             if self._stopping.is_set() or code == WRONG_SETTING:

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from consumer.store import RESTING, Store, Transaction
+from consumer.store import KNOWN, RESTING, Store, Transaction
 from seeders.sql_files import read_statements
 from statemachine import State, checklist, missing_items, next_trigger, progress, status_message
 
 SQL = read_statements("ops.sql")
+
+
+NOT_OURS = "In a state of the existing product's own; this service does not move it"
 
 
 class NotFound(Exception):  # noqa: N818
@@ -39,18 +42,20 @@ async def statuses(store: Store, ids: Sequence[int]) -> list[dict[str, Any]]:
         facts = await Transaction(connection).facts({record["id"]: record["subdomain"] for record in records})
     told = []
     for record in records:
-        state, known = State(record["provisioning_state"]), facts[record["id"]]
-        failed_from = record["provisioning_failed_from"]
+        known, failed_from = facts[record["id"]], record["provisioning_failed_from"]
+        state = our_state(record["provisioning_state"])
         told.append(
             {
                 "website_id": record["id"],
                 "subdomain": record["subdomain"],
                 "site_type": record["site_type"],
                 "seed_pack": record["seed_pack_name"],
-                "state": state.value,
+                "state": record["provisioning_state"],
                 "seq": record["provisioning_seq"],
-                "progress": progress(state, known, State(failed_from) if failed_from else None),
-                "message": status_message(state, error=record["provisioning_error"], skipped=record["skip_properties"]),
+                "progress": progress(state, known, our_state(failed_from)) if state else None,
+                "message": status_message(state, error=record["provisioning_error"], skipped=record["skip_properties"])
+                if state
+                else NOT_OURS,
                 "checklist": checklist(known),
                 "missing": missing_items(known),
                 "error": record["provisioning_error"],
@@ -103,7 +108,7 @@ async def states(store: Store) -> dict[str, int]:
     """Return how many websites are in each state, every state named."""
     async with store.connection() as connection:
         counts = {record["state"]: record["count"] for record in await connection.fetch(SQL["states"])}
-    return {state.value: counts.get(state.value, 0) for state in State}
+    return {state.value: counts.get(state.value, 0) for state in State} | counts
 
 
 async def count_at_rest(store: Store, ids: Sequence[int]) -> int:
@@ -121,7 +126,13 @@ async def reserve_ids(store: Store, count: int) -> list[int]:
 
 def at_rest(status: dict[str, Any]) -> bool:
     """Say whether a website waits for nothing but people."""
-    return next_trigger(State(status["state"]), skip_properties=False, auto_go_live=status["auto_go_live"]) is None
+    state = our_state(status["state"])
+    return state is None or next_trigger(state, skip_properties=False, auto_go_live=status["auto_go_live"]) is None
+
+
+def our_state(name: str | None) -> State | None:
+    """Return a state of the machine by its name; None for the existing product's own (decision 0007)."""
+    return State(name) if name in KNOWN else None
 
 
 def _iso(moment: datetime | None) -> str | None:

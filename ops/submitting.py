@@ -105,13 +105,17 @@ async def wait_for(
         await asyncio.sleep(POLL_SECONDS if len(results) < len(bodies) else 0)
     for website_id, result in results.items():
         if result["state"] == "live":
-            result["url"] = (await reading.history(store, website_id))[-1]["url"]
+            # A website of the existing product may be live without a history of ours.
+            result["url"] = next((row["url"] for row in reversed(await reading.history(store, website_id))), None)
     return [results[body["website_id"]] for body in bodies]
 
 
 def _timed_out(website_id: int, statuses: Mapping[int, dict[str, Any]], seconds: float) -> dict[str, Any]:
-    status = statuses.get(website_id) or {"website_id": website_id, "state": "unknown", "missing": []}
-    reason = status.get("attempt_error")
+    status = statuses.get(website_id)
+    if status is None:
+        waiting = f"not registered yet after {seconds:g} s; are workers running?"
+        return {"website_id": website_id, "state": "unknown", "missing": [], "error": waiting}
+    reason = status["attempt_error"]
     waiting = f"still {status['state']} after {seconds:g} s" + (f": {reason}" if reason else "")
     return {**status, "error": f"{waiting}; are workers running?"}
 
@@ -119,7 +123,7 @@ def _timed_out(website_id: int, statuses: Mapping[int, dict[str, Any]], seconds:
 async def _rejected(
     broker: Broker, namespace: str, sent: Mapping[str, Mapping[str, Any]], unknown: set[int]
 ) -> dict[int, dict[str, Any]]:
-    letters = await dead_letters(broker, namespace, 1000)
+    letters = await dead_letters(broker, namespace)
     found = {}
     for letter in letters:
         body = sent.get(str(letter["message_id"]))

@@ -1,5 +1,6 @@
 """What people see on a terminal. Knows no database and no broker."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,8 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 10_000)
+"""Nothing is wrapped or cut for a program that reads what people would."""
+WIDE = 120
+"""Columns from which on a remark has its place in the table; below, it gets a line of its own under it."""
 
+REMARKS = ("error", "reason or error")
 COLOURS = {"live": "green", "failed": "red", "rejected": "red", "suspended": "yellow", "terminated": "dim"}
 
 
@@ -20,8 +25,20 @@ def state_text(state: str) -> Text:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=column not in REMARKS, overflow="fold")
     return table
+
+
+def _show(columns: Sequence[str], rows: Sequence[Sequence[Text | str]]) -> None:
+    """Show a table whose last column is a remark; in the first is what a line about it begins with."""
+    wide = console.width >= WIDE
+    table = _table(*(columns if wide else columns[:-1]))
+    for row in rows:
+        table.add_row(*(row if wide else row[:-1]))
+    console.print(table)
+    for first, *_, remark in rows if not wide else ():
+        if remark:
+            console.print(Text.assemble("  ", columns[0], " ", first, ": ", remark))
 
 
 def _cell(value: Any) -> Text:
@@ -76,27 +93,23 @@ def status(told: Mapping[str, Any]) -> None:
     if told["missing"]:
         console.print(_cell(f"missing: {', '.join(told['missing'])}"))
     console.print()
-    log = _table("seq", "when", "trigger", "from", "to", "actor", "reason or error")
+    rows = []
     for row in told["history"]:
         fallback = row["fallback"]
         notes = [row["reason"], row["error"], fallback and f"pack {fallback['pack']}: {fallback['reason']}"]
-        log.add_row(
-            str(row["seq"]),
-            str(row["occurred_at"])[:19].replace("T", " "),
-            row["trigger"],
-            row["from_state"],
-            state_text(row["to_state"]),
-            _cell(row["actor"]),
-            _cell("; ".join(note for note in notes if note)),
-        )
-    console.print(log if told["history"] else "no transitions yet")
+        when = str(row["occurred_at"])[:19].replace("T", " ")
+        remark = _cell("; ".join(note for note in notes if note))
+        rows.append((str(row["seq"]), when, row["trigger"], state_text(row["to_state"]), _cell(row["actor"]), remark))
+    if rows:
+        _show(("seq", "when", "trigger", "to", "actor", "reason or error"), rows)
+    else:
+        console.print("no transitions yet")
 
 
 def websites(result: Mapping[str, Any]) -> None:
     """Show a list of websites, and how many are in each state."""
-    table = _table("id", "subdomain", "state", "progress", "attempts", "error")
-    for told in result["websites"]:
-        table.add_row(
+    rows = [
+        (
             str(told["website_id"]),
             _cell(told["subdomain"]),
             state_text(told["state"]),
@@ -104,7 +117,9 @@ def websites(result: Mapping[str, Any]) -> None:
             str(told["attempts"] or ""),
             _cell(told["error"] or told["attempt_error"] or ""),
         )
-    console.print(table)
+        for told in result["websites"]
+    ]
+    _show(("id", "subdomain", "state", "progress", "attempts", "error"), rows)
     console.print(counts(result["states"]))
 
 
@@ -117,33 +132,36 @@ def counts(states: Mapping[str, int]) -> Text:
     return line or Text("no websites")
 
 
-def sent(trigger: str, results: Sequence[Mapping[str, Any]]) -> None:
-    """Show which websites a command was sent to."""
+def sent(verb: str, results: Sequence[Mapping[str, Any]], every: str | None) -> None:
+    """Show which websites a command was sent to; `every`: all in that state were meant."""
     taken = [result for result in results if result["sent"]]
     for result in results:
         if not result["sent"]:
             console.print(_cell(f"website {result['website_id']}: not sent, {result['why']}"))
     if not results:
-        console.print("no website to send it to")
+        console.print(f"no website is {every}; nothing was sent")
     elif len(taken) == 1:
-        console.print(f"{trigger} sent to website {taken[0]['website_id']}; see `provisioner status`")
+        console.print(f"{verb} sent to website {taken[0]['website_id']}; see `provisioner status`")
     elif taken:
-        console.print(f"{trigger} sent to {len(taken)} websites; see `provisioner list`")
+        console.print(f"{verb} sent to {len(taken)} websites; see `provisioner list`")
 
 
-def dead_letters(letters: Sequence[Mapping[str, Any]]) -> None:
-    """Show dead letters."""
+def dead_letters(letters: Sequence[Mapping[str, Any]], total: int) -> None:
+    """Show dead letters, out of `total`."""
     if not letters:
         console.print("no dead letters")
         return
-    table = _table("failed at", "reason", "type", "website", "message id", "error")
-    for letter in letters:
-        table.add_row(
-            _cell(letter["failed_at"] and str(letter["failed_at"])[:19].replace("T", " ")),
-            Text(letter["reason"], style="red"),
-            _cell(letter["type"] and letter["type"][:40]),
-            _cell(letter["website_id"]),
+    rows = [
+        (
             _cell(letter["message_id"] and letter["message_id"][:36]),
-            _cell(letter["error"]),
+            _cell(letter["failed_at"] and str(letter["failed_at"])[5:19].replace("T", " ")),
+            Text(letter["reason"], style="red"),
+            _cell(letter["website_id"]),
+            _cell(f"{(letter['type'] or 'no type')[:40]}: {letter['error']}"),
         )
-    console.print(table)
+        for letter in letters
+    ]
+    _show(("message id", "failed at", "reason", "website", "error"), rows)
+    if len(letters) < total:
+        console.print(f"{len(letters)} of {total} shown")
+    console.print("once the cause is mended: provisioner dead-letters redrive MESSAGE_ID …, or --all")

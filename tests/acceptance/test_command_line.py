@@ -147,7 +147,7 @@ async def test_init_twice(empty_database_url: str, command_line: CommandLine) ->
     assert {"pwb_websites", "provisioning_transitions"} <= {record["table_name"] for record in made}
     second = await command_line.good("init", "--json")
     namespace = command_line.environment["PROVISIONER_NAMESPACE"]
-    assert first.json == second.json == {"schema": "applied", "topology": namespace}
+    assert first.json == second.json == {"schema": "up to date", "topology": namespace}
     assert await connection.fetch(shape) == made
     listed = await command_line.good("dead-letters", "list", "--json")
     assert listed.json == [], "the queues are there"
@@ -283,6 +283,9 @@ async def test_dead_letters_stay(command_line: CommandLine, amqp_url: str, names
         tables = [(await command_line.good("dead-letters", "list")).out for _ in range(2)]
         assert tables[0] == tables[1]
         assert all(message_id in tables[0] for message_id in ids)
+        assert "1 of 3 shown" in (await command_line.good("dead-letters", "list", "--limit", "1")).out
+        (latest,) = (await command_line.good("dead-letters", "list", "--limit", "1", "--json")).json
+        assert latest == first[0], "the latest of all, not the first that came"
         assert {letter["message_id"] for letter in await client.drain(f"{namespace}.dead-letters")} == set(ids)
 
 
@@ -292,6 +295,8 @@ async def test_dead_letters_stay(command_line: CommandLine, amqp_url: str, names
         ("PROVISIONER_DATABASE_URL", "nonsense"),
         ("PROVISIONER_CONCURRENCY", "0"),
         ("PROVISIONER_AMQP_URL", "amqp://guest:secr3t@[::1"),
+        ("PROVISIONER_AMQP_URL", "inprocess://"),
+        ("PROVISIONER_DATABASE_URL", "postgresql://postgres:secr3t@127.0.0.1:abc/x"),
     ],
 )
 async def test_a_wrong_setting(tmp_path: Path, name: str, value: str) -> None:
@@ -301,8 +306,30 @@ async def test_a_wrong_setting(tmp_path: Path, name: str, value: str) -> None:
     for answer in answers:
         line = one_line(answer, 2)
         assert name in line
-        assert value not in line
+        assert value not in line.replace("inprocess:// is for", "")
         assert "secr3t" not in line
+
+
+async def test_a_misspelt_setting_is_warned_of(tmp_path: Path) -> None:
+    """It has no effect, and whoever set it hears so, with the name that was meant."""
+    answer = await CommandLine(tmp_path, {"PROVISIONER_NAMESPCE": "x", "PROVISIONER_CONCURRENCY": "0"})("init")
+    assert "PROVISIONER_NAMESPCE is no setting; is PROVISIONER_NAMESPACE meant?" in answer.err
+
+
+@pytest.mark.parametrize("seconds", ["nan", "-1"])
+async def test_a_timeout_is_a_number_of_seconds(tmp_path: Path, seconds: str) -> None:
+    """What is none is refused before anything is published."""
+    answer = await CommandLine(tmp_path, {})("submit", "--wait", "--timeout", seconds)
+    assert (answer.code, answer.out) == (2, "")
+    assert "--timeout" in answer.err
+
+
+async def test_before_init(command_line: CommandLine, empty_database_url: str, amqp_url: str) -> None:
+    """A database without the schema, and a vhost that is not there: one line each, with what to do."""
+    answer = await command_line("list", PROVISIONER_DATABASE_URL=empty_database_url)
+    assert "run `provisioner init`" in one_line(answer, 3)
+    answer = await command_line("dead-letters", "list", PROVISIONER_AMQP_URL=f"{amqp_url.rstrip('/')}/nowhere")
+    assert "no such vhost" in one_line(answer, 3)
 
 
 async def test_servers_away(command_line: CommandLine, amqp_url: str, database_url: str) -> None:

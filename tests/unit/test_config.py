@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.config import Settings, WrongSettings, load_settings
+from consumer.config import Settings, WrongSettings, load_settings, misspelt_settings
 from consumer.topology import Topology
 
 SECRET = "hunter2-canary"
@@ -77,7 +77,8 @@ def test_other_variables_are_none_of_our_business(monkeypatch):
         ("DISPATCH_INTERVAL_SECONDS", "0.01"), ("STEP_TIMEOUT_SECONDS", "soon"), ("LOCK_TIMEOUT_SECONDS", ""),
         ("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"),
         ("DATABASE_URL", f"mysql://u:{SECRET}@db/x"), ("DATABASE_URL", SECRET), ("DATABASE_URL", ""),
-        ("DATABASE_URL", f"postgresql://u:{SECRET}@[db/x"),
+        ("DATABASE_URL", f"postgresql://u:{SECRET}@[db/x"), ("DATABASE_URL", f"postgresql://u:{SECRET}@db:abc/x"),
+        ("DATABASE_URL", f"postgresql://u:{SECRET}@db:0/x"), ("AMQP_URL", f"amqp://u:{SECRET}@mq:99999/"),
         ("AMQP_URL", f"http://u:{SECRET}@mq/"), ("AMQP_URL", SECRET), ("AMQP_URL", f"amqp://u:{SECRET}@[mq"),
     ],
 )  # fmt: skip
@@ -97,6 +98,28 @@ def test_a_password_that_no_url_can_hold_is_not_quoted(monkeypatch, name):
 def test_a_folder_of_packs_must_be_there(monkeypatch, tmp_path):
     """A typing error is found at the start, not when the first website wants its pack."""
     assert wrong(monkeypatch, PACKS_DIR=str(tmp_path / "absent")) == "PROVISIONER_PACKS_DIR: is not a folder"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("NAMESPACE", "a.b", "a-z, 0-9, _ and -"),
+        ("BASE_DOMAIN", "https://example.com", "a domain such as example.com"),
+        ("RETRY_CAP_SECONDS", "nan", "must be a number"),
+    ],
+)
+def test_a_rule_is_told_in_words(monkeypatch, name, value, said):
+    """Nobody has to read a regular expression."""
+    assert said in wrong(monkeypatch, **{name: value})
+
+
+def test_a_misspelt_setting_is_noticed():
+    """With the setting that was probably meant; other programs' variables are none of our business."""
+    environment = {"PROVISIONER_CONCURENCY": "8", "PROVISIONER_NAMESPACE": "x", "PATH": "/bin", "PROVISIONER_QQQ": "1"}
+    assert misspelt_settings(environment) == {
+        "PROVISIONER_CONCURENCY": "PROVISIONER_CONCURRENCY",
+        "PROVISIONER_QQQ": None,
+    }
 
 
 def test_the_schemes_are_named(monkeypatch):
