@@ -12,8 +12,10 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 py
 
 # More arguments for pytest: make test PYTEST="-k schema -x"
 PYTEST ?=
+# More arguments for the benchmark: make bench BENCH="--repeats 3"
+BENCH ?=
 
-.PHONY: help setup demo test faults lint format docs lock clean FORCE
+.PHONY: help setup demo test faults bench lint format docs lock clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -43,6 +45,9 @@ test: lint ## Check everything: ruff, mypy, and all tests on a real PostgreSQL a
 
 faults: setup ## Inject every numbered fault for as long as the catalogue says, and write docs/faults.md
 	@$(BIN)/pytest -p tests.faults.plugin -m fault --full-faults --faults-record $(PYTEST)
+
+bench: setup ## Measure it against a plain consumer, on servers of its own
+	@$(BIN)/python -m bench $(BENCH)
 
 lint: setup ## Check style and types only
 	@echo "== ruff: rules"
