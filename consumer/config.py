@@ -32,9 +32,9 @@ class Settings(BaseSettings):
 
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
     """Workers a process. More than 8 transactions at once made a process slower where it was measured."""
-    batch_size: Annotated[int, Field(ge=1, le=256)] = 16
+    batch_size: Annotated[int, Field(ge=1, le=256)] = 64
     """Deliveries that one transaction carries at most; only what already waits is taken."""
-    admission_limit: Annotated[int, Field(ge=1, le=100_000)] = 64
+    admission_limit: Annotated[int, Field(ge=1, le=100_000)] = 128
     """Websites that a process has under way before it takes more signups: finish what was started."""
 
     retry_budget: Annotated[int, Field(ge=1, le=100)] = 8
