@@ -387,9 +387,7 @@ class Store:
         """Owe nothing more to websites at rest: website id, its last seq, and the seq after which every event was
         answered for. Where one up to that is still owed, the clock keeps the website."""
         async with self.connection() as connection:
-            await connection.execute(
-                SQL["clear"], *([rest[column] for rest in rests] for column in range(3)), RESTING
-            )
+            await connection.execute(SQL["clear"], *([rest[column] for rest in rests] for column in range(3)), RESTING)
 
     async def due_soon(self, claims: Sequence[Claim], seconds: float) -> None:
         """Make claimed websites due again in some seconds: the broker has not answered for what they are owed."""
