@@ -68,7 +68,8 @@ def check(world: World) -> Counter[str]:
 def _check_live(world: World) -> None:
     """I4: live only with every guard met; and without an excuse, live."""
     tables = world.database.tables
-    unsigned = {sent.body.get("website_id") for sent in world.sent.values() if sent.message_id in world.lost}
+    gone = world.lost | world.broker.vanished
+    unsigned = {sent.body.get("website_id") for sent in world.sent.values() if sent.message_id in gone}
     for website_id, row in tables["websites"].items():
         owners = [kind for kind in tables["memberships"].get(website_id, {}).values() if kind == ("owner", True)]
         met = (
@@ -109,8 +110,9 @@ def _check_accounted(world: World) -> None:
         # A copy that came when it was illegal is dead-lettered; another, later, may be carried out.
         once = message_id not in done or letter.headers["x-reason"] in ("illegal", "refused")
         assert once, f"carried out and dead-lettered: {letter.type} {letter.headers}"
+    gone = world.lost | world.broker.vanished
     for message_id, sent in world.sent.items():
-        if message_id in done or message_id in letters or message_id in world.lost:
+        if message_id in done or message_id in letters or message_id in gone:
             continue
         assert not sent.poison, f"a poison message is nowhere: {sent}"
         website = tables["websites"].get(sent.body["website_id"])

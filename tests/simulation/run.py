@@ -225,7 +225,7 @@ def explore(seconds: float) -> int:
     """Try new seeds on every core, print and keep those that fail; return how many that were."""
     cores = os.cpu_count() or 1
     # Where to begin is not drawn: the clock says it, so that no two explorations try the same seeds.
-    first = int(time.time()) * 1000
+    first = int(time.time() % 10_000_000) * 1000
     with ProcessPoolExecutor(cores) as pool:
         work = [pool.submit(_try_for, seconds, first + core, cores) for core in range(cores)]
         answers = [each.result() for each in work]

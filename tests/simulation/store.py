@@ -14,7 +14,6 @@ from tests.simulation.database import Database, Row, Transaction
 from tests.simulation.statements import BY_TEXT
 
 BLOCK = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT pack", "ROLLBACK TO SAVEPOINT pack", "RELEASE SAVEPOINT pack")
-LOCK_TIMEOUT_SECONDS = 2.0
 SLOW_SECONDS = 0.05
 
 
@@ -25,6 +24,7 @@ class Server:
         self.database = database
         self.dice = dice
         self.away = False
+        self.lock_timeout_seconds = 2.0
         self.struck: dict[str, int] = {}
         self._connections: dict[Connection, None] = {}
         self._errors: list[Callable[[], Exception]] = []
@@ -181,7 +181,7 @@ class Connection:
         return query
 
     def _new_unit(self) -> Transaction:
-        return Transaction(self._server.database, LOCK_TIMEOUT_SECONDS)
+        return Transaction(self._server.database, self._server.lock_timeout_seconds)
 
     def _end(self) -> None:
         unit, self._unit = self._unit, None

@@ -98,11 +98,15 @@ class WatchedBroker(InProcessBroker):
     def __init__(self) -> None:
         super().__init__()
         self.nacked: list[Message] = []
+        self.vanished: set[str] = set()
+        """What came while no queue was there to take it: no sender would have heard of it."""
 
     def accept(self, message: Message) -> BrokerError | None:
         problem = super().accept(message)
         if isinstance(problem, Nacked):
             self.nacked.append(message)
+        if message.exchange == TOPOLOGY.commands_exchange and not self._route(message):
+            self.vanished.add(message.message_id)
         return problem
 
 
