@@ -4,9 +4,12 @@ the world; it says in `world.notes` that it fired."""
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import suppress
 
 import asyncpg
 
+from consumer.broker import BrokerError
+from ops.redriving import redrive
 from tests.simulation.database import Transaction
 from tests.simulation.world import BAD_PACKS, TOPOLOGY, World
 
@@ -200,7 +203,39 @@ async def _send_ops(world: World, kind: str, body: dict[str, object]) -> None:
     await world.send(kind, body)
 
 
+def hang(world: World) -> None:
+    """A statement is never answered, and its locks outlive its client for a while."""
+    world.server.hang_next(1)
+
+
+def robber(world: World) -> None:
+    """A person deletes links of a website that nobody has locked and that is not live yet."""
+    tables = world.database.tables
+    ids = [
+        website_id
+        for website_id, row in tables["websites"].items()
+        if row["provisioning_state"] not in ("live", "suspended", "terminated")
+        and ("row", website_id) not in world.database.locks
+    ]
+    if ids:
+        website_id = world.dice.choice(ids)
+        tables["links"][website_id] = tables["links"].get(website_id, ())[:2]
+
+
+def redrive_all(world: World) -> None:
+    """A person sends all dead letters back."""
+    world.spawn(_redrive(world))
+
+
+async def _redrive(world: World) -> None:
+    with suppress(BrokerError):
+        await redrive(world.broker, TOPOLOGY.namespace, [], None)
+
+
 FAULTS: dict[str, Fault] = {
+    "hang": hang,
+    "robber": robber,
+    "redrive": redrive_all,
     "kill": kill,
     "stop": stop,
     "drop_sessions": drop_sessions,
@@ -223,7 +258,7 @@ FAULTS: dict[str, Fault] = {
     "ops": ops,
     "ops_repeat": ops_repeat,
 }
-TAINTS = {"transient": OF_ERRORS, "ops": OF_OPS, "ops_repeat": OF_OPS}
+TAINTS = {"robber": OF_OPS, "transient": OF_ERRORS, "ops": OF_OPS, "ops_repeat": OF_OPS}
 """What may end a website elsewhere than live: a budget of attempts that is spent, and people."""
 
 

@@ -72,7 +72,7 @@ def simulate(seed: int, *, breaking: Callable[[World], None] | None = None) -> R
     world: World | None = None
     try:
         database = Database(loop.time)
-        world = World(loop, random.Random(f"world {seed}"), database, Server(database, dice), WatchedBroker())
+        world = World(loop, random.Random(f"world {seed}"), database, Server(database, dice), WatchedBroker(database))
         nemesis = Nemesis(world, random.Random(f"nemesis {seed}"))
         if breaking:
             breaking(world)

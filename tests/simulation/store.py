@@ -15,6 +15,9 @@ from tests.simulation.statements import BY_TEXT
 
 BLOCK = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT pack", "ROLLBACK TO SAVEPOINT pack", "RELEASE SAVEPOINT pack")
 SLOW_SECONDS = 0.05
+COMMAND_TIMEOUT_SECONDS = 15.0
+IDLE_SECONDS = 1.0
+"""How long the server keeps the locks of a client that it hears no more of."""
 
 
 class Server:
@@ -29,6 +32,7 @@ class Server:
         self._connections: dict[Connection, None] = {}
         self._errors: list[Callable[[], Exception]] = []
         self._replies_to_lose = 0
+        self._to_hang = 0
 
     def connect(self) -> "Connection":
         """Open a connection. Raises what a refused one does."""
@@ -57,11 +61,23 @@ class Server:
         """Apply the next COMMITs, and lose the connection before they are answered."""
         self._replies_to_lose += count
 
+    def hang_next(self, count: int) -> None:
+        """Never answer the next statements: their clients give up, the server does later."""
+        self._to_hang += count
+
+    def hangs(self) -> bool:
+        """Say whether this statement is never answered."""
+        if not self._to_hang:
+            return False
+        self._to_hang -= 1
+        self.strike("hung")
+        return True
+
     def heal(self) -> None:
         """Let no more go wrong."""
         self.away = False
         self._errors.clear()
-        self._replies_to_lose = 0
+        self._replies_to_lose = self._to_hang = 0
 
     def strike(self, name: str) -> None:
         """Count a fault that has fired."""
@@ -91,6 +107,8 @@ class Connection:
         self._server = server
         self._unit: Transaction | None = None
         self.lost = False
+        self.deaf = False
+        """Whether nothing reaches the server any more, which has not noticed yet."""
 
     def lose(self) -> None:
         """End at once, from outside."""
@@ -137,10 +155,15 @@ class Connection:
                 raise asyncpg.InFailedSQLTransactionError("current transaction is aborted")
             if error := self._server.error():
                 raise error
+            if self._server.hangs():
+                await asyncio.sleep(COMMAND_TIMEOUT_SECONDS)
+                self.deaf = True
+                asyncio.get_running_loop().call_later(IDLE_SECONDS, self.lose)
+                raise TimeoutError
             records = await known[1](unit, *args)
         except BaseException:
             unit.aborted = True
-            if alone:
+            if alone and not self.deaf:
                 self._end()
             raise
         if self.lost:
@@ -190,7 +213,7 @@ class Connection:
 
     async def _travel(self) -> None:
         """Be on the way, to the server or back."""
-        if self.lost:
+        if self.lost or self.deaf:
             raise asyncpg.ConnectionDoesNotExistError("connection is closed")
         loop = asyncio.get_running_loop()
         arrived = loop.create_future()
@@ -244,7 +267,7 @@ class Pool:
         self._turns.release()
         if self.closed:
             connection.lose()
-        elif not connection.lost:
+        elif not (connection.lost or connection.deaf):
             connection._end()
             self.idle.append(connection)
 

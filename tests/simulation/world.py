@@ -78,7 +78,7 @@ PACKS = {
     "short": Pack("short", AgencyEntry("Short"), _LINKS[:2], _KEYS[:2]),
     "strict": Pack("strict", AgencyEntry("Strict"), _LINKS[:2], _KEYS, strict=True),
 }
-BAD_PACKS = ("missing", "short", "strict", "raises")
+BAD_PACKS = ("missing", "short", "strict", "raises", "slow")
 
 
 class SimulatedPacks:
@@ -87,6 +87,8 @@ class SimulatedPacks:
     async def get(self, name: str) -> Pack:
         if name == "raises":
             raise RuntimeError("a pack that nobody could read")
+        if name == "slow":
+            await asyncio.sleep(3)
         if name not in PACKS:
             raise PackError(f"there is no seed pack {name!r}")
         return PACKS[name]
@@ -95,8 +97,12 @@ class SimulatedPacks:
 class WatchedBroker(InProcessBroker):
     """Remembers what it refused: a nacked event has been answered for, and is the subscriber's to ask for again."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Database) -> None:
         super().__init__()
+        self._database = database
+        self.contradictions: list[Message] = []
+        """Dead letters that came after their very message had been carried out. Not those that were held: one of two
+        copies that wait for a lock may give up while the other gets it."""
         self.nacked: list[Message] = []
         self.vanished: set[str] = set()
         """What came while no queue was there to take it: no sender would have heard of it."""
@@ -105,6 +111,9 @@ class WatchedBroker(InProcessBroker):
         problem = super().accept(message)
         if isinstance(problem, Nacked):
             self.nacked.append(message)
+        if message.routing_key == TOPOLOGY.dead_letters and message.headers.get("x-reason") == "error":
+            done = {str(row["message_id"]) for row in self._database.tables["log"].values()}
+            self.contradictions += [message] if message.message_id in done else []
         if message.exchange == TOPOLOGY.commands_exchange and not self._route(message):
             self.vanished.add(message.message_id)
         return problem
