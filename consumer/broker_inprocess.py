@@ -509,7 +509,7 @@ class InProcessPublisher(PublisherSession):
         return [answer if isinstance(answer, BrokerError) else None for answer in answers]
 
     async def _publish(self, message: Message) -> None:
-        while (other := self._in_flight.get(message.message_id)) is not None:
+        while (other := self._in_flight.get(message.message_id)) is not None and not other[1].done():
             if other[0] == message:
                 await asyncio.shield(other[1])
                 return
@@ -539,7 +539,8 @@ class InProcessPublisher(PublisherSession):
 
     def _confirmed(self, message: Message, confirm: "asyncio.Future[None]") -> None:
         self._pending.pop(confirm)
-        self._in_flight.pop(message.message_id, None)
+        if self._in_flight.get(message.message_id) == (message, confirm):
+            del self._in_flight[message.message_id]
         if not confirm.cancelled():
             confirm.exception()  # looked at: its caller may have been cancelled
 
