@@ -97,12 +97,14 @@ def fails_on_infrastructure(world: World, patch: Any) -> None:
     patch.setattr(worker, "classify", careless)
 
 
-WAYS = (
-    acks_before_commit,
-    publishes_before_commit,
-    forgets_message_ids,
-    has_no_dispatcher,
-    locks_nothing,
-    clears_what_is_owed,
-    fails_on_infrastructure,
-)
+WAYS = {
+    acks_before_commit: 0,
+    publishes_before_commit: 193,
+    forgets_message_ids: 5,
+    has_no_dispatcher: 0,
+    locks_nothing: 11,
+    clears_what_is_owed: 395,
+    fails_on_infrastructure: 26,
+}
+"""Each with a seed that has found it out: the search begins there, and goes on should that seed come to mean another
+run."""
