@@ -82,7 +82,7 @@ def simulate(seed: int, *, breaking: Callable[[World], None] | None = None) -> R
         excused = OF_ERRORS in world.taints or nemesis.packs
         defects = [error for error in errors if error["event"] in DEFECTS and not excused]
         assert not defects, f"a defect was logged: {defects[0]}"
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever failed, it says its seed
         told, where = world.notes if world else [], "".join(traceback.format_tb(error.__traceback__))
         raise Failed(
             f"seed {seed} failed: {type(error).__name__}: {error}\n  what went wrong on purpose: {told}\n"
