@@ -10,12 +10,15 @@ CAN_DO := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 python3.14,\
 	$(shell $(name) -c "$(CAN_DO)" >/dev/null 2>&1 && echo $(name))))
 
+# For how long `make simulate` goes on.
+SECONDS ?= 60
+
 # More arguments for pytest: make test PYTEST="-k schema -x"
 PYTEST ?=
 # More arguments for the benchmark: make bench BENCH="--repeats 3"
 BENCH ?=
 
-.PHONY: help setup demo test faults bench lint format docs lock clean FORCE
+.PHONY: help setup demo test simulate faults bench lint format docs lock clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -42,6 +45,9 @@ demo: setup ## Provision 200 websites before your eyes, on servers of its own
 test: lint ## Check everything: ruff, mypy, and all tests on a real PostgreSQL and RabbitMQ
 	@echo "== pytest: all tests, on a PostgreSQL and a RabbitMQ of their own"
 	@$(BIN)/pytest $(PYTEST)
+
+simulate: setup ## Try new seeds of the simulation for SECONDS (60), and keep those that fail
+	@$(BIN)/python -m tests.simulation.run --seconds $(SECONDS)
 
 faults: setup ## Inject every numbered fault for as long as the catalogue says, and write docs/faults.md
 	@$(BIN)/pytest -p tests.faults.plugin -m fault --full-faults --faults-record $(PYTEST)

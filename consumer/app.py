@@ -62,8 +62,15 @@ def make_packs(settings: Settings) -> PackLibrary:
 class App:
     """One worker process: a consumer, a publisher, a dispatcher, and workers between them."""
 
-    def __init__(self, settings: Settings, *, broker: Broker | None = None, store: Store | None = None) -> None:
-        """Compose it; `broker` and `store` may be handed in, by the demo and by tests."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        broker: Broker | None = None,
+        store: Store | None = None,
+        packs: PackLibrary | None = None,
+    ) -> None:
+        """Compose it; `broker`, `store` and `packs` may be handed in, by the demo and by tests."""
         self.settings = settings
         self.topology = Topology(settings.namespace)
         self.broker = broker or make_broker(settings)
@@ -93,8 +100,8 @@ class App:
             stall_seconds=settings.stall_seconds,
             interval_seconds=settings.dispatch_interval_seconds,
         )
-        packs = make_packs(settings)
-        self.workers = [self._worker(packs) for _ in range(settings.concurrency)]
+        library = packs or make_packs(settings)
+        self.workers = [self._worker(library) for _ in range(settings.concurrency)]
         self.stopping = asyncio.Event()
 
     def _backoff(self) -> Backoff:

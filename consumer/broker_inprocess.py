@@ -364,7 +364,7 @@ class Wire:
         self.closed = asyncio.Event()
         self.loop = asyncio.get_running_loop()
         self._sent: deque[Callable[[], None]] = deque()
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], None] = {}  # in order: a seed must replay exactly
 
     def send(self, arrival: Callable[[], None]) -> None:
         """Put something on its way. What is on its way when the connection ends is lost."""
@@ -379,8 +379,8 @@ class Wire:
     async def flushed(self) -> None:
         """Return when what was sent before has arrived, or is lost."""
         done: asyncio.Future[None] = self.loop.create_future()
-        self._waiting.add(done)
-        done.add_done_callback(self._waiting.discard)
+        self._waiting[done] = None
+        done.add_done_callback(self._waiting.pop)
         self.send(lambda: _resolve(done, None))
         await done
 
@@ -498,7 +498,7 @@ class InProcessPublisher(PublisherSession):
         self._wire = Wire()
         self.closed = self._wire.closed
         self._in_flight: dict[str, tuple[Message, asyncio.Future[None]]] = {}
-        self._pending: set[asyncio.Future[None]] = set()
+        self._pending: dict[asyncio.Future[None], None] = {}
 
     async def publish_all(self, messages: Sequence[Message]) -> list[BrokerError | None]:
         """Publish messages together and wait for the confirms; see the protocol."""
@@ -509,7 +509,7 @@ class InProcessPublisher(PublisherSession):
         return [answer if isinstance(answer, BrokerError) else None for answer in answers]
 
     async def _publish(self, message: Message) -> None:
-        while (other := self._in_flight.get(message.message_id)) is not None:
+        while (other := self._in_flight.get(message.message_id)) is not None and not other[1].done():
             if other[0] == message:
                 await asyncio.shield(other[1])
                 return
@@ -517,7 +517,7 @@ class InProcessPublisher(PublisherSession):
         if self.closed.is_set():
             raise BrokerDown("the publishing session is closed")
         confirm: asyncio.Future[None] = self._wire.loop.create_future()
-        self._pending.add(confirm)
+        self._pending[confirm] = None
         confirm.add_done_callback(lambda _: self._confirmed(message, confirm))
         if message.message_id:
             self._in_flight[message.message_id] = (message, confirm)
@@ -538,8 +538,9 @@ class InProcessPublisher(PublisherSession):
             self._wire.send(lambda: _resolve(confirm, problem))
 
     def _confirmed(self, message: Message, confirm: "asyncio.Future[None]") -> None:
-        self._pending.discard(confirm)
-        self._in_flight.pop(message.message_id, None)
+        self._pending.pop(confirm)
+        if self._in_flight.get(message.message_id) == (message, confirm):
+            del self._in_flight[message.message_id]
         if not confirm.cancelled():
             confirm.exception()  # looked at: its caller may have been cancelled
 

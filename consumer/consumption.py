@@ -5,7 +5,6 @@ dead. So the watchdog asks on the very channel that consumes.
 """
 
 import asyncio
-import time
 
 from consumer.backoff import Backoff
 from consumer.broker import Broker, BrokerError, ConsumerSession, Delivery
@@ -68,7 +67,7 @@ class Consumption:
             session = self._session = await self._broker.open_consumer()
             self._doubt.clear()
             for queue in (self._topology.commands, self._topology.signups):
-                self._last_arrival[queue] = time.monotonic()
+                self._last_arrival[queue] = _now()
                 await session.consume(queue, self._prefetch, self._arrived)
             log.info("connected", connection="consumer", prefetch=self._prefetch)
             self._backoff.reset()
@@ -82,7 +81,7 @@ class Consumption:
                 self._intake.forget(session)
 
     def _arrived(self, delivery: Delivery) -> None:
-        self._last_arrival[delivery.queue] = time.monotonic()
+        self._last_arrival[delivery.queue] = _now()
         self._intake.put(delivery)
 
     async def _watch(self, session: ConsumerSession) -> None:
@@ -113,7 +112,7 @@ class Consumption:
             counts = await session.counts(queue)
             if counts.consumers == 0:
                 raise BrokerError(f"{queue} has no consumer, although we are one: it was made anew")
-            silence = time.monotonic() - self._last_arrival[queue]
+            silence = _now() - self._last_arrival[queue]
             silent = silence > SILENT_LOOKS * self._watchdog_seconds
             if counts.ready and silent and self._intake.held(queue) < self._prefetch:
                 raise BrokerError(f"{queue} has {counts.ready} messages ready and none has come for {silence:.0f} s")
@@ -135,3 +134,7 @@ class Consumption:
         """Close the connection for good."""
         if self._session is not None:
             await self._session.close()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,7 +1,6 @@
 """Finds out when the database is back. Runs only while the gate is closed for it."""
 
 import asyncio
-import time
 
 from consumer.backoff import Backoff
 from consumer.errors import classify
@@ -28,7 +27,7 @@ class DatabaseProbe:
         """Lift the gate whenever the database is back."""
         while True:
             await self._gate.closed_for(DATABASE)
-            if time.monotonic() - self._saw_nothing < STEADY_SECONDS:
+            if asyncio.get_running_loop().time() - self._saw_nothing < STEADY_SECONDS:
                 await self._backoff.wait()
             else:
                 self._backoff.reset()
@@ -47,6 +46,6 @@ class DatabaseProbe:
                 log.debug("database still away", error=classify(error).error)
                 await self._backoff.wait()
             else:
-                self._saw_nothing = time.monotonic() if blind else -STEADY_SECONDS
+                self._saw_nothing = asyncio.get_running_loop().time() if blind else -STEADY_SECONDS
                 self._gate.lift(DATABASE)
                 return

@@ -82,7 +82,9 @@ class Dispatcher:
         commands = {claim: self._command(claim, rows) for claim in answered}
         owing = {claim: owed for claim, owed in commands.items() if owed}
         sent = await asyncio.gather(*(self._in_order([owed]) for owed in owing.values()))
-        if rests := [(claim.website_id, claim.seq) for claim, owed in commands.items() if owed is None]:
+        if rests := [
+            (claim.website_id, claim.seq, claim.published_seq) for claim, owed in commands.items() if owed is None
+        ]:
             await self._store.clear(rests)
         unsent = [claim for claim, done in zip(owing, sent, strict=True) if not done]
         if unanswered := [*unsent, *(claim for claim in claims if claim not in commands)]:

@@ -103,7 +103,8 @@ class OwnerById(Contract):
 
 def _kind_of_owner(value: Any) -> str:
     """Tell the two forms apart, so that an error speaks of the one that was meant."""
-    return "OwnerById" if isinstance(value, dict) and "user_id" in value else "OwnerByEmail"
+    by_id = "user_id" in value if isinstance(value, dict) else isinstance(value, OwnerById)
+    return "OwnerById" if by_id else "OwnerByEmail"
 
 
 Owner = Annotated[

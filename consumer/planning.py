@@ -19,7 +19,7 @@ SETTLED = frozenset({State.LIVE, State.SUSPENDED, State.TERMINATED})
 class Planned:
     """A command that may take an edge: its website is locked, its step not yet done.
 
-    `proven`: how many of the website's events this very command proves to be out. `brings`: the signup that fills what
+    `proven`: the seq whose event this very command proves to be out. `brings`: the signup that fills what
     the website's row left empty; `website` has it already.
     """
 
@@ -90,7 +90,7 @@ def unknown_user(signup: WebsiteCreated) -> Rejected:
 
 
 def _proven(command: Command, cause: UUID | None) -> int:
-    """Return how many events a command proves to be out: they go before it, so all that it expects.
+    """Return the seq whose event a command proves to be out, since that goes before it.
 
     Only the engine's own proves that, and it is known by its id, which follows from the website's last row. Somebody
     else's command with the same expected_seq says what its sender has seen, in the database perhaps.

@@ -383,12 +383,11 @@ class Store:
             rows.setdefault(record["website_id"], []).append(_row(record))
         return rows
 
-    async def clear(self, rests: Sequence[tuple[int, int]]) -> None:
-        """Owe nothing more to websites at rest: pairs of website id and the seq whose event was answered for."""
+    async def clear(self, rests: Sequence[tuple[int, int, int]]) -> None:
+        """Owe nothing more to websites at rest: website id, its last seq, and the seq after which every event was
+        answered for. Where one up to that is still owed, the clock keeps the website."""
         async with self.connection() as connection:
-            await connection.execute(
-                SQL["clear"], [website_id for website_id, _ in rests], [seq for _, seq in rests], RESTING
-            )
+            await connection.execute(SQL["clear"], *([rest[column] for rest in rests] for column in range(3)), RESTING)
 
     async def due_soon(self, claims: Sequence[Claim], seconds: float) -> None:
         """Make claimed websites due again in some seconds: the broker has not answered for what they are owed."""

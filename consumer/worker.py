@@ -275,7 +275,7 @@ class Worker:
         unanswered = await self._publish({item: event(row, self._topology) for item, row in rows.items()})
         await reach("events_sent")
         commands: dict[Carried, Message] = {}
-        rests: dict[Carried, tuple[int, int]] = {}
+        rests: dict[Carried, tuple[int, int, int]] = {}
         for item in carried:
             if item in unanswered:
                 continue
@@ -283,7 +283,7 @@ class Worker:
                 if (command := next_command(row, self._topology)) is not None:
                     commands[item] = command
                 else:
-                    rests[item] = (row.website_id, row.seq)
+                    rests[item] = (row.website_id, row.seq, row.seq - 1)
             elif isinstance(item.outcome, Rejected):
                 bare = item.waiting.rounds >= BARE_ROUNDS
                 commands[item] = dead_letter(item.waiting.delivery, item.outcome, self._topology, bare=bare)
@@ -317,7 +317,7 @@ class Worker:
                 log.warning("publish refused", type=message.type, routing_key=message.routing_key, error=str(answer))
         return unanswered
 
-    async def _clear(self, rests: dict[Carried, tuple[int, int]], unanswered: set[Carried]) -> None:
+    async def _clear(self, rests: dict[Carried, tuple[int, int, int]], unanswered: set[Carried]) -> None:
         """Owe nothing more to websites at rest. Should this fail, the clock still has them: the ack need not wait."""
         answered = [rest for item, rest in rests.items() if item not in unanswered]
         try:

@@ -67,7 +67,8 @@ async def _take(broker: Broker, topology: Topology, chosen: Callable[[Delivery],
                 raise BrokerDown(f"{topology.dead_letters} counts {ready} messages and delivers none") from None
         moved = []
         async with publishing(broker) as publisher:
-            for delivery in filter(chosen, letters):
+            # What comes while we are at it, one of ours that was rejected again, is for the next redrive.
+            for delivery in filter(chosen, letters[:ready]):
                 await publisher.publish(_original(delivery, topology))
                 await session.ack(delivery)
                 moved.append(told(delivery))

@@ -40,7 +40,11 @@ EDGES = {
 async def check_history(connection: Any) -> None:
     """I1: each history is a legal walk from pending, seq 1…n without gaps, and ends where the website is."""
     rows = await connection.fetch("SELECT * FROM provisioning_transitions ORDER BY website_id, seq")
-    websites = {record["id"]: record for record in await connection.fetch("SELECT * FROM pwb_websites")}
+    check_walks(rows, {record["id"]: record for record in await connection.fetch("SELECT * FROM pwb_websites")})
+
+
+def check_walks(rows: Iterable[Mapping[str, Any]], websites: Mapping[int, Mapping[str, Any]]) -> None:
+    """I1, for rows of the log in order and websites by id, wherever they were read."""
     histories: dict[int, list[Any]] = defaultdict(list)
     for row in rows:
         histories[row["website_id"]].append(row)
@@ -105,10 +109,13 @@ async def check_nothing_owed(connection: Any) -> None:
 
 
 async def check_events(connection: Any, events: Iterable[Mapping[str, Any]]) -> None:
+    """I5, I6, for all of the log."""
+    check_published(await connection.fetch("SELECT * FROM provisioning_transitions"), events)
+
+
+def check_published(log: Iterable[Mapping[str, Any]], events: Iterable[Mapping[str, Any]]) -> None:
     """I5, I6: every row has its event, every event its row, and one event has one message id however often it came."""
-    rows = {
-        (row["website_id"], row["seq"]): row for row in await connection.fetch("SELECT * FROM provisioning_transitions")
-    }
+    rows = {(row["website_id"], row["seq"]): row for row in log}
     ids: dict[tuple[int, int], set[str]] = defaultdict(set)
     for event in events:
         body = event["body"]

@@ -1,5 +1,6 @@
 -- Writes transitions: state and log row of each website together, or neither. The seq in the WHERE is no lock (the
--- row lock is), it is a proof: a transition that finds another seq than it was judged on writes nothing.
+-- row lock is), it is a proof: a transition that finds another seq than it was judged on writes nothing. A command
+-- proves its own cause's event out and none before it: where one of those is owed, it stays owed.
 WITH moves AS (
     SELECT *
       FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
@@ -13,7 +14,8 @@ WITH moves AS (
            provisioning_attempts = 0,
            provisioning_attempt_error = NULL,
            provisioning_due_at = now() + $13::float8 * interval '1 second',
-           provisioning_published_seq = greatest(w.provisioning_published_seq, move.published_seq),
+           provisioning_published_seq = CASE WHEN w.provisioning_published_seq = move.published_seq - 1
+                                             THEN move.published_seq ELSE w.provisioning_published_seq END,
            provisioning_started_at = CASE WHEN move.trigger = 'assign_owner'
                                           THEN coalesce(w.provisioning_started_at, now())
                                           ELSE w.provisioning_started_at END,

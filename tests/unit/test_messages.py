@@ -498,3 +498,9 @@ def test_the_refusal_names_the_message_type():
     """Whoever reads dead letters sees which contract was broken."""
     assert refusal(step({})).startswith("provisioning.complete_links: ")
     assert refusal(signup({})).startswith("website.created: ")
+
+
+@pytest.mark.parametrize("owner", [{"user_id": 7}, {"email": "ana@example.com"}])
+def test_what_a_signup_brought_is_kept_without_a_murmur(owner):
+    """Either form of owner is written out as it came in; a warning would be a line on standard error a signup."""
+    assert decode(signup({"website_id": 42, "owner": owner})).created.request["owner"] == owner

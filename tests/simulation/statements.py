@@ -1,0 +1,464 @@
+"""What each `.sql` file does, told to the database in memory: one function a file, named after it.
+
+The contract suite (`test_store_contract.py`) runs the same calls against PostgreSQL; a statement that is not here fails
+the simulation with its first line.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+
+from consumer.store import SQL as STORE_SQL
+from seeders.inserts import SQL as SEEDERS_SQL
+from tests.simulation.database import Row, Transaction, new_website
+
+Statement = Callable[..., Awaitable[list[Row]]]
+
+
+def _seconds(number: float) -> timedelta:
+    return timedelta(seconds=number)
+
+
+def _json(text: str | None) -> Any:
+    return json.loads(text) if text else {}
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+async def _unique(unit: Transaction, index: str, value: Any) -> None:
+    """Wait for whoever is inserting the same key."""
+    if value is not None:
+        await unit.lock((index, value))
+
+
+def _subdomain_taken(unit: Transaction, website_id: int, subdomain: str | None) -> bool:
+    return subdomain is not None and any(
+        row["subdomain"] == subdomain for key, row in unit.rows("websites") if key != website_id
+    )
+
+
+def _violation(table: str, constraint: str) -> asyncpg.UniqueViolationError:
+    error = asyncpg.UniqueViolationError(f'duplicate key value violates unique constraint "{constraint}"')
+    error.table_name, error.constraint_name = table, constraint
+    return error
+
+
+# ------------------------------------------------------------------------------------------------------- websites
+
+
+async def register_websites(
+    unit: Transaction,
+    ids: Sequence[int],
+    subdomains: Sequence[str | None],
+    site_types: Sequence[str | None],
+    packs: Sequence[str | None],
+    emails: Sequence[str | None],
+    skips: Sequence[bool],
+    autos: Sequence[bool],
+    requests: Sequence[str],
+) -> list[Row]:
+    signups = zip(ids, subdomains, site_types, packs, emails, skips, autos, requests, strict=True)
+    for website_id, subdomain, site_type, pack, email, skip, auto, request in sorted(signups):
+        if unit.get("websites", website_id) or _subdomain_taken(unit, website_id, subdomain):
+            continue
+        await unit.lock(("website id", website_id))
+        await _unique(unit, "subdomain", subdomain)
+        if unit.get("websites", website_id) or _subdomain_taken(unit, website_id, subdomain):
+            continue
+        last = max((seq for key, seq in _log_keys(unit) if key == website_id), default=0)
+        row = new_website(
+            unit.began,
+            website_id,
+            subdomain=subdomain,
+            site_type=site_type,
+            seed_pack_name=pack,
+            owner_email=email,
+            skip_properties=skip,
+            auto_go_live=auto,
+            provisioning_request=request,
+            provisioning_seq=last,
+            provisioning_published_seq=last,
+        )
+        unit.put("websites", website_id, row)
+        await unit.lock(("row", website_id))
+    return []
+
+
+def _log_keys(unit: Transaction) -> list[tuple[int, int]]:
+    return [key for key, _ in unit.rows("log")]
+
+
+def _locked(row: Row) -> Row:
+    return dict(row)
+
+
+async def lock_available(unit: Transaction, ids: Sequence[int]) -> list[Row]:
+    return [
+        _locked(unit.get("websites", website_id))
+        for website_id in sorted(set(ids))
+        if unit.get("websites", website_id) and await unit.lock(("row", website_id), skip=True)
+    ]
+
+
+async def lock_waiting(unit: Transaction, ids: Sequence[int]) -> list[Row]:
+    found = []
+    for website_id in sorted(set(ids)):
+        if unit.get("websites", website_id):
+            await unit.lock(("row", website_id))
+            found.append(_locked(unit.get("websites", website_id)))
+    return found
+
+
+async def present(unit: Transaction, ids: Sequence[int]) -> list[Row]:
+    return [{"id": website_id} for website_id in ids if unit.get("websites", website_id)]
+
+
+async def known_users(unit: Transaction, ids: Sequence[int]) -> list[Row]:
+    return [{"id": row["id"]} for _, row in unit.rows("users") if row["id"] in ids]
+
+
+async def inbox(unit: Transaction, ids: Sequence[int], message_ids: Sequence[Any], seqs: Sequence[int]) -> list[Row]:
+    found = []
+    blank = dict.fromkeys(
+        ("seq", "trigger", "from_state", "to_state", "message_id", "actor", "reason", "detail", "occurred_at")
+    )
+    for website_id, message_id, seq in zip(ids, message_ids, seqs, strict=True):
+        done = unit.get("log by message", (website_id, message_id))
+        last = unit.get("log", (website_id, seq))
+        found.append(
+            {
+                **blank,
+                **(done or {}),
+                "website_id": website_id,
+                "last_message_id": last["message_id"] if last else None,
+            }
+        )
+    return found
+
+
+async def fill_websites(
+    unit: Transaction,
+    ids: Sequence[int],
+    subdomains: Sequence[str | None],
+    site_types: Sequence[str | None],
+    packs: Sequence[str | None],
+    emails: Sequence[str | None],
+    requests: Sequence[str],
+) -> list[Row]:
+    said = zip(ids, subdomains, site_types, packs, emails, requests, strict=True)
+    for website_id, subdomain, site_type, pack, email, request in said:
+        if not unit.get("websites", website_id):
+            continue
+        await unit.lock(("row", website_id))
+        row = unit.get("websites", website_id)
+        if row["subdomain"] is None and subdomain is not None:
+            await _unique(unit, "subdomain", subdomain)
+            if _subdomain_taken(unit, website_id, subdomain):
+                raise _violation("pwb_websites", "index_pwb_websites_on_subdomain")
+        unit.update(
+            website_id,
+            subdomain=row["subdomain"] if row["subdomain"] is not None else subdomain,
+            site_type=row["site_type"] if row["site_type"] is not None else site_type,
+            seed_pack_name=row["seed_pack_name"] if row["seed_pack_name"] is not None else pack,
+            owner_email=row["owner_email"] if row["owner_email"] is not None else email,
+            provisioning_request=_text({**_json(request), **_json(row["provisioning_request"])}),
+        )
+    return []
+
+
+async def facts(unit: Transaction, ids: Sequence[int]) -> list[Row]:
+    return [
+        {
+            "id": website_id,
+            "owners": sum(
+                role == "owner" and active for role, active in (unit.get("memberships", website_id) or {}).values()
+            ),
+            **{
+                name: len(unit.get(table, website_id) or ())
+                for name, table in (
+                    ("agencies", "agencies"),
+                    ("links", "links"),
+                    ("field_keys", "field_keys"),
+                    ("properties", "assets"),
+                )
+            },
+        }
+        for website_id in ids
+    ]
+
+
+async def write(unit: Transaction, *columns: Any) -> list[Row]:
+    *moves, stall = columns
+    written = []
+    occurred_at = unit.statement_time()
+    for move in zip(*moves, strict=True):
+        website_id, seq, trigger, from_state, to_state, message_id, actor, reason = move[:8]
+        detail, error, published_seq, asked_live = move[8:]
+        if not unit.get("websites", website_id):
+            continue
+        await unit.lock(("row", website_id))
+        row = unit.get("websites", website_id)
+        if row["provisioning_seq"] != seq - 1:
+            unit.surprise(f"website {website_id} was judged at seq {seq - 1} and is at {row['provisioning_seq']}")
+            continue
+        failed = to_state == "failed"
+        unit.update(
+            website_id,
+            provisioning_state=to_state,
+            provisioning_seq=seq,
+            provisioning_attempts=0,
+            provisioning_attempt_error=None,
+            provisioning_due_at=unit.began + _seconds(stall),
+            provisioning_published_seq=row["provisioning_published_seq"]
+            + (row["provisioning_published_seq"] == published_seq - 1),
+            provisioning_started_at=(
+                row["provisioning_started_at"] or unit.began
+                if trigger == "assign_owner"
+                else row["provisioning_started_at"]
+            ),
+            provisioning_completed_at=unit.began if trigger == "mark_ready" else row["provisioning_completed_at"],
+            provisioning_failed_at=unit.began if failed else None,
+            provisioning_error=error,
+            provisioning_failed_from=from_state if failed else None,
+            auto_go_live=row["auto_go_live"] or asked_live,
+        )
+        await unit.lock(("log", website_id, seq))
+        await unit.lock(("log by message", website_id, message_id))
+        if unit.get("log", (website_id, seq)):
+            raise _violation("provisioning_transitions", "provisioning_transitions_pkey")
+        if unit.get("log by message", (website_id, message_id)):
+            raise _violation("provisioning_transitions", "provisioning_transitions_message_once")
+        logged = {
+            "website_id": website_id,
+            "seq": seq,
+            "trigger": trigger,
+            "from_state": from_state,
+            "to_state": to_state,
+            "message_id": message_id,
+            "actor": actor,
+            "reason": reason,
+            "detail": detail,
+            "occurred_at": occurred_at,
+        }
+        unit.put("log", (website_id, seq), logged)
+        unit.put("log by message", (website_id, message_id), logged)
+        written.append({"website_id": website_id, "occurred_at": occurred_at})
+    return written
+
+
+async def write_attempts(
+    unit: Transaction,
+    ids: Sequence[int],
+    attempts: Sequence[int],
+    errors: Sequence[str],
+    backoffs: Sequence[float],
+    asked: Sequence[bool],
+) -> list[Row]:
+    for website_id, count, error, backoff, live in zip(ids, attempts, errors, backoffs, asked, strict=True):
+        if unit.get("websites", website_id):
+            await unit.lock(("row", website_id))
+            row = unit.get("websites", website_id)
+            unit.update(
+                website_id,
+                provisioning_attempts=count,
+                provisioning_attempt_error=error,
+                provisioning_due_at=unit.began + _seconds(backoff),
+                auto_go_live=row["auto_go_live"] or live,
+            )
+    return []
+
+
+async def claim(unit: Transaction, limit: int, stall: float) -> list[Row]:
+    now = unit.began
+    due = sorted(
+        (row["provisioning_due_at"], website_id)
+        for website_id, row in unit.rows("websites")
+        if row["provisioning_due_at"] is not None and row["provisioning_due_at"] <= now
+    )
+    claimed = []
+    for _, website_id in due:
+        if len(claimed) == limit:
+            break
+        if not await unit.lock(("row", website_id), skip=True):
+            continue
+        row = unit.get("websites", website_id)
+        wait = _seconds(stall)
+        if row["provisioning_attempts"] == 0:
+            last = unit.get("log", (website_id, row["provisioning_seq"]))
+            since = last["occurred_at"] if last else row["created_at"]
+            wait = max(wait, min(timedelta(hours=1), now - since))
+        unit.update(website_id, provisioning_due_at=now + wait)
+        claimed.append(_locked(row))
+    return claimed
+
+
+async def owed(unit: Transaction, ids: Sequence[int], published: Sequence[int], seqs: Sequence[int]) -> list[Row]:
+    return [
+        row
+        for website_id, out, seq in sorted(zip(ids, published, seqs, strict=True))
+        for number in range(min(out + 1, seq), seq + 1)
+        if (row := unit.get("log", (website_id, number)))
+    ]
+
+
+async def clear(
+    unit: Transaction, ids: Sequence[int], seqs: Sequence[int], answered: Sequence[int], resting: Sequence[str]
+) -> list[Row]:
+    def rests(row: Row | None, seq: int, out: int) -> bool:
+        return (
+            row is not None
+            and row["provisioning_seq"] == seq
+            and row["provisioning_published_seq"] >= out
+            and row["provisioning_attempts"] == 0
+            and (
+                row["provisioning_state"] in resting
+                or (row["provisioning_state"] == "ready" and not row["auto_go_live"])
+            )
+        )
+
+    for website_id, seq, out in zip(ids, seqs, answered, strict=True):
+        if rests(unit.get("websites", website_id), seq, out):
+            await unit.lock(("row", website_id))
+            if rests(unit.get("websites", website_id), seq, out):
+                unit.update(website_id, provisioning_due_at=None, provisioning_published_seq=seq)
+    return []
+
+
+async def due_soon(unit: Transaction, ids: Sequence[int], seqs: Sequence[int], seconds: float) -> list[Row]:
+    def waits(row: Row | None, seq: int) -> bool:
+        return row is not None and row["provisioning_seq"] == seq and row["provisioning_due_at"] is not None
+
+    for website_id, seq in zip(ids, seqs, strict=True):
+        if waits(unit.get("websites", website_id), seq):
+            await unit.lock(("row", website_id))
+            if waits(unit.get("websites", website_id), seq):
+                unit.update(website_id, provisioning_due_at=unit.began + _seconds(seconds))
+    return []
+
+
+async def under_way(unit: Transaction, ids: Sequence[int], resting: Sequence[str]) -> list[Row]:
+    return [
+        {"id": website_id}
+        for website_id in ids
+        if (row := unit.get("websites", website_id))
+        and row["provisioning_attempts"] == 0
+        and row["provisioning_state"] not in resting
+        and not (row["provisioning_state"] == "ready" and not row["auto_go_live"])
+    ]
+
+
+async def probe(unit: Transaction) -> list[Row]:
+    return [{"pg_current_xact_id": 1}]
+
+
+# -------------------------------------------------------------------------------------------------------- seeders
+
+
+async def insert_users(
+    unit: Transaction, ids: Sequence[int], emails: Sequence[str | None], names: Sequence[str | None]
+) -> list[Row]:
+    wanted: dict[str, None] = {}
+    for website_id, email, _ in zip(ids, emails, names, strict=True):
+        row = unit.get("websites", website_id)
+        if row is None or row["provisioning_state"] != "pending":
+            continue
+        owner = _json(row["provisioning_request"]).get("owner") or {}
+        if owner.get("user_id") is None and (address := owner.get("email") or email):
+            wanted[address] = None
+    for address in sorted(wanted):
+        if not unit.get("users", address):
+            await unit.lock(("user", address))
+            if not unit.get("users", address):
+                unit.put("users", address, {"id": unit.next_user_id(), "email": address})
+    return []
+
+
+async def insert_owner_memberships(
+    unit: Transaction, ids: Sequence[int], emails: Sequence[str | None], user_ids: Sequence[int | None]
+) -> list[Row]:
+    by_id = {row["id"]: row for _, row in unit.rows("users")}
+    for website_id, email, named in sorted(zip(ids, emails, user_ids, strict=True), key=lambda asked: asked[0]):
+        user = by_id.get(named) if named is not None else unit.get("users", email)
+        if user:
+            there = unit.get("memberships", website_id) or {}
+            unit.put("memberships", website_id, {**there, user["id"]: ("owner", True)})
+    return []
+
+
+async def owner_emails(unit: Transaction, ids: Sequence[int]) -> list[Row]:
+    by_id = {row["id"]: row["email"] for _, row in unit.rows("users")}
+    found = []
+    for website_id in sorted(ids):
+        owners = [user for user, kind in (unit.get("memberships", website_id) or {}).items() if kind == ("owner", True)]
+        if owners:
+            found.append({"website_id": website_id, "email": by_id[owners[0]]})
+    return found
+
+
+def _count(table: str) -> Statement:
+    async def count(unit: Transaction, ids: Sequence[int]) -> list[Row]:
+        counts = {website_id: len(unit.get(table, website_id) or ()) for website_id in ids}
+        return [{"website_id": website_id, "count": count} for website_id, count in counts.items() if count]
+
+    return count
+
+
+async def insert_agencies(unit: Transaction, ids: Sequence[int], *_: Any) -> list[Row]:
+    return [{"website_id": website_id} for website_id in sorted(ids) if unit.add("agencies", website_id, ["agency"])]
+
+
+def _insert(table: str) -> Statement:
+    async def insert(
+        unit: Transaction, ids: Sequence[int], of: Sequence[int], packs: Sequence[int], keys: Sequence[str], *_: Any
+    ) -> list[Row]:
+        for website_id, number in zip(ids, of, strict=True):
+            unit.add(table, website_id, [key for key, pack in zip(keys, packs, strict=True) if pack == number])
+        return []
+
+    return insert
+
+
+def _insert_listings(table: str) -> Statement:
+    async def insert(
+        unit: Transaction, ids: Sequence[int], of: Sequence[int], packs: Sequence[int], keys: Sequence[str], *_: Any
+    ) -> list[Row]:
+        for website_id, number in zip(ids, of, strict=True):
+            assets = unit.get("assets", website_id) or ()
+            told = [key for key, pack in zip(keys, packs, strict=True) if pack == number and key in assets]
+            unit.add(table, website_id, told)
+        return []
+
+    return insert
+
+
+STORE: dict[str, Statement] = {
+    function.__name__: function
+    for function in (
+        register_websites, lock_available, lock_waiting, present, known_users, inbox, fill_websites, facts, write,
+        write_attempts, claim, owed, clear, due_soon, under_way, probe,
+    )
+}  # fmt: skip
+SEEDERS: dict[str, Statement] = {
+    "insert_users": insert_users,
+    "insert_owner_memberships": insert_owner_memberships,
+    "owner_emails": owner_emails,
+    "insert_agencies": insert_agencies,
+    "insert_links": _insert("links"),
+    "insert_field_keys": _insert("field_keys"),
+    "insert_assets": _insert("assets"),
+    "insert_sale_listings": _insert_listings("sales"),
+    "insert_rental_listings": _insert_listings("rentals"),
+    "count_agencies": _count("agencies"),
+    "count_links": _count("links"),
+    "count_field_keys": _count("field_keys"),
+}
+BY_TEXT: dict[str, tuple[str, Statement]] = {
+    **{STORE_SQL[name]: (name, statement) for name, statement in STORE.items()},
+    **{SEEDERS_SQL[name]: (name, statement) for name, statement in SEEDERS.items()},
+}
+"""Every statement of the service by its text. A new `.sql` file needs its function here, and a test says so."""

@@ -1,0 +1,389 @@
+"""The database in memory is no kinder than PostgreSQL: the same calls on both, with the same answers."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import Any, Protocol
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from consumer.errors import Conflict, Interrupted, LockedElsewhere, Permanent, Transient, classify
+from consumer.messages import Command, WebsiteCreated
+from consumer.outbox import Row, next_command
+from consumer.outcomes import Advanced
+from consumer.provision import Policy, Provision
+from consumer.store import SQL as STORE_SQL
+from consumer.store import Attempt, Claim, Move, Store
+from seeders import Seeders
+from seeders.inserts import SQL as SEEDERS_SQL
+from statemachine import State, Trigger
+from tests.simulation.database import BEGINNING, Database
+from tests.simulation.statements import BY_TEXT
+from tests.simulation.store import Server, SimulatedStore
+from tests.simulation.world import TOPOLOGY, SimulatedPacks
+
+LOCK_SECONDS = 0.2
+STALL = 120.0
+COLUMNS = (
+    "id", "subdomain", "site_type", "seed_pack_name", "owner_email", "skip_properties", "auto_go_live",
+    "provisioning_state", "provisioning_failed_from", "provisioning_seq", "provisioning_published_seq",
+    "provisioning_attempts", "provisioning_attempt_error", "provisioning_error",
+)  # fmt: skip
+TIMES = ("provisioning_started_at", "provisioning_completed_at", "provisioning_failed_at")
+
+
+class Lab(Protocol):
+    """A store, and a look behind it."""
+
+    store: Store
+
+    async def row(self, website_id: int) -> dict[str, Any]: ...
+
+    async def age(self, seconds: float) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class PostgresLab:
+    def __init__(self, url: str) -> None:
+        self.store = Store(url, size=5, lock_timeout_seconds=LOCK_SECONDS)
+
+    async def row(self, website_id: int) -> dict[str, Any]:
+        async with self.store.connection() as connection:
+            record = await connection.fetchrow(
+                "SELECT *, extract(epoch FROM provisioning_due_at - now())::float8 AS due "
+                "FROM pwb_websites WHERE id = $1",
+                website_id,
+            )
+        return _told(record, record["due"])
+
+    async def age(self, seconds: float) -> None:
+        past = timedelta(seconds=seconds)
+        async with self.store.connection() as connection:
+            await connection.execute(
+                "UPDATE pwb_websites SET provisioning_due_at = provisioning_due_at - $1::interval, "
+                "created_at = created_at - $1::interval",
+                past,
+            )
+            await connection.execute(
+                "UPDATE provisioning_transitions SET occurred_at = occurred_at - $1::interval", past
+            )
+
+    async def close(self) -> None:
+        await self.store.close()
+
+
+class MemoryLab:
+    def __init__(self) -> None:
+        self.database = Database(asyncio.get_running_loop().time)
+        server = Server(self.database, random.Random(0))
+        server.lock_timeout_seconds = LOCK_SECONDS
+        self.store = SimulatedStore(server, size=5)
+
+    async def row(self, website_id: int) -> dict[str, Any]:
+        row = self.database.tables["websites"][website_id]
+        due = row["provisioning_due_at"]
+        return _told(row, due and (due - self.database.now()).total_seconds())
+
+    async def age(self, seconds: float) -> None:
+        self.database.offset += seconds
+
+    async def close(self) -> None:
+        assert not self.database.locks, "a lock outlived its transaction"
+        assert self.database.now() > BEGINNING
+        await self.store.close()
+
+
+def _told(record: Any, due: float | None) -> dict[str, Any]:
+    return {
+        **{name: record[name] for name in COLUMNS},
+        **{name: record[name] is not None for name in TIMES},
+        "due": due and round(due, -1),
+    }
+
+
+@pytest_asyncio.fixture
+async def labs(database_url: str) -> AsyncIterator[Sequence[Lab]]:
+    """PostgreSQL, and the database in memory."""
+    both: Sequence[Lab] = PostgresLab(database_url), MemoryLab()
+    yield both
+    for lab in both:
+        await lab.close()
+
+
+@pytest_asyncio.fixture(params=["postgres", "memory"])
+async def lab(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[Lab]:
+    """One of the two."""
+    lab: Lab = PostgresLab(database_url) if request.param == "postgres" else MemoryLab()
+    yield lab
+    await lab.close()
+
+
+def signup(website_id: int = 1, **said: Any) -> WebsiteCreated:
+    return WebsiteCreated.model_validate(
+        {"website_id": website_id, "subdomain": f"website-{website_id}", "owner": {"email": "a@example.com"}, **said}
+    )
+
+
+async def register(lab: Lab, *signups: WebsiteCreated) -> None:
+    async with lab.store.transaction() as unit:
+        await unit.register(signups or [signup()])
+
+
+def move(seq: int = 1, *, message_id: uuid.UUID | None = None, to: State = State.OWNER_ASSIGNED, **more: Any) -> Move:
+    fields: dict[str, Any] = {
+        "website_id": 1, "seq": seq, "trigger": Trigger.ASSIGN_OWNER, "from_state": State.PENDING, "to_state": to,
+        "message_id": message_id or uuid.uuid4(), "actor": None, "reason": None, "detail": {"next": None},
+        "error": None, "published_seq": 0, "asked_live": False,
+    }  # fmt: skip
+    return Move(**(fields | more))
+
+
+def test_every_statement_is_there() -> None:
+    """What the service can say to the database, the simulation understands."""
+    ours = {**STORE_SQL, **SEEDERS_SQL}
+    assert not {name for name, text in ours.items() if text not in BY_TEXT}
+
+
+async def test_a_row_that_is_there_wins(lab: Lab) -> None:
+    """A second signup changes nothing, and one whose subdomain is taken makes no row."""
+    await register(lab)
+    before = await lab.row(1)
+    await register(lab, signup(site_type="commercial"), signup(2, subdomain="website-1"), signup(3))
+    assert await lab.row(1) == before
+    assert before["provisioning_state"] == "pending"
+    assert before["due"] == 600
+    async with lab.store.transaction() as unit:
+        assert await unit.present([1, 2, 3]) == {1, 3}
+
+
+async def test_nothing_is_seen_before_it_is_committed(lab: Lab) -> None:
+    """What a transaction wrote is its own until COMMIT, and nobody's after a rollback."""
+    async with lab.store.transaction() as other:
+        with pytest.raises(LookupError):
+            async with lab.store.transaction() as unit:
+                await unit.register([signup()])
+                assert await unit.present([1]) == {1}
+                assert await other.present([1]) == set()
+                raise LookupError
+        assert await other.present([1]) == set()
+        await register(lab)
+        assert await other.present([1]) == {1}
+
+
+async def test_locks(lab: Lab) -> None:
+    """What another has is left out or waited for, for a limited time; and had once the other is done."""
+    await register(lab, signup(), signup(2))
+    async with lab.store.transaction() as holder:
+        websites, _ = await holder.lock([1], waiting=False)
+        assert set(websites) == {1}
+        async with lab.store.transaction() as other:
+            assert set((await other.lock([1, 2], waiting=False))[0]) == {2}
+            assert set((await holder.lock([1], waiting=True))[0]) == {1}
+        with pytest.raises(asyncpg.PostgresError) as caught:
+            async with lab.store.transaction() as other:
+                await other.lock([1], waiting=True)
+        assert isinstance(classify(caught.value), LockedElsewhere)
+        waiting = asyncio.create_task(_lock(lab))
+        await asyncio.sleep(LOCK_SECONDS / 4)
+        await holder.write([move()], STALL)
+    assert (await waiting) == State.OWNER_ASSIGNED, "it sees what was written while it waited"
+
+
+async def _lock(lab: Lab) -> State:
+    async with lab.store.transaction() as unit:
+        websites, _ = await unit.lock([1], waiting=True)
+        return websites[1].state
+
+
+async def test_an_insert_waits_for_the_same_key(lab: Lab) -> None:
+    """Two signups with one subdomain: the second has it only if the first is rolled back."""
+    for website_id, first_ends, taken in ((1, False, False), (3, True, True)):
+        first = signup(website_id, subdomain=f"same-{website_id}")
+        second = signup(website_id + 1, subdomain=f"same-{website_id}")
+        waiting: asyncio.Task[None] | None = None
+        try:
+            async with lab.store.transaction() as unit:
+                await unit.register([first])
+                waiting = asyncio.create_task(register(lab, second))
+                await asyncio.sleep(LOCK_SECONDS / 4)
+                assert not waiting.done()
+                if not first_ends:
+                    raise LookupError
+        except LookupError:
+            pass
+        assert waiting
+        await waiting
+        async with lab.store.transaction() as unit:
+            assert (website_id + 1 in await unit.present([website_id + 1])) is not taken
+
+
+async def test_one_message_has_one_row(lab: Lab) -> None:
+    """A second row for a message, and a seq that is passed, are refused; the inbox knows what was done."""
+    await register(lab)
+    message_id = uuid.uuid4()
+    async with lab.store.transaction() as unit:
+        (row,) = await unit.write([move(message_id=message_id)], STALL)
+    async with lab.store.transaction() as unit:
+        websites, _ = await unit.lock([1], waiting=True)
+        done, last = await unit.inbox([(websites[1], message_id)])
+        assert (done[1].seq, done[1].message_id, last[1]) == (1, message_id, message_id)
+        assert done[1] == row
+        done, last = await unit.inbox([(websites[1], uuid.uuid4())])
+        assert (done, last) == ({}, {1: message_id})
+    with pytest.raises(RuntimeError, match="could be written"):
+        async with lab.store.transaction() as unit:
+            await unit.write([move(message_id=uuid.uuid4())], STALL)
+    again = move(2, message_id=message_id, from_state=State.OWNER_ASSIGNED, to=State.AGENCY_CREATED)
+    with pytest.raises(asyncpg.PostgresError) as caught:
+        async with lab.store.transaction() as unit:
+            await unit.write([again], STALL)
+    assert isinstance(classify(caught.value), Conflict)
+    assert (await lab.row(1))["provisioning_seq"] == 1
+
+
+async def test_the_database_refuses_what_the_machine_does_not_know(lab: Lab) -> None:
+    """An edge that is none, and a failure without a reason, roll back."""
+    await register(lab)
+    for wrong in (move(to=State.LIVE), move(to=State.FAILED)):
+        with pytest.raises(asyncpg.PostgresError) as caught:
+            async with lab.store.transaction() as unit:
+                await unit.write([wrong], STALL)
+        assert isinstance(classify(caught.value), Permanent)
+    assert (await lab.row(1))["provisioning_state"] == "pending"
+
+
+async def test_a_failed_statement_spoils_its_transaction(lab: Lab) -> None:
+    """After an error nothing works but a rollback, and a COMMIT is answered with one."""
+    await register(lab)
+    with pytest.raises(Interrupted):
+        async with lab.store.transaction() as unit:
+            with pytest.raises(asyncpg.PostgresError):
+                await unit.write([move(to=State.LIVE)], STALL)
+            with pytest.raises(asyncpg.InFailedSQLTransactionError):
+                await unit.present([1])
+    async with lab.store.transaction() as unit:
+        await unit.connection.execute("SAVEPOINT pack")
+        with pytest.raises(asyncpg.PostgresError):
+            await unit.write([move(to=State.LIVE)], STALL)
+        await unit.connection.execute("ROLLBACK TO SAVEPOINT pack")
+        await unit.connection.execute("RELEASE SAVEPOINT pack")
+        await unit.write([move()], STALL)
+    assert (await lab.row(1))["provisioning_seq"] == 1
+
+
+async def test_a_deadlock_has_one_victim(lab: Lab) -> None:
+    """Two that wait for each other: one is told, the other goes on."""
+    await register(lab, signup(), signup(2))
+    both = asyncio.Barrier(2)
+
+    async def cross(first: int, second: int) -> Exception | None:
+        try:
+            async with lab.store.transaction() as unit:
+                # PostgreSQL looks for deadlocks after a second, and must not time out before.
+                if isinstance(lab, PostgresLab):
+                    await unit.connection.execute("SET LOCAL lock_timeout = '5s'")
+                await unit.lock([first], waiting=True)
+                await both.wait()
+                await unit.lock([second], waiting=True)
+        except asyncpg.PostgresError as error:
+            return error
+        return None
+
+    answers = await asyncio.gather(cross(1, 2), cross(2, 1))
+    (error,) = filter(None, answers)
+    assert isinstance(classify(error), Transient)
+
+
+async def test_a_signup_fills_what_is_empty(lab: Lab) -> None:
+    """What the row says stays; a subdomain that is another's is a violation with its name."""
+    await register(lab, signup(1), signup(2, subdomain=None, site_type="commercial"))
+    async with lab.store.transaction() as unit:
+        await unit.fill([signup(2, subdomain="website-2", site_type="residential", seed_pack="short")])
+    row = await lab.row(2)
+    assert (row["subdomain"], row["site_type"], row["seed_pack_name"]) == ("website-2", "commercial", "short")
+    await register(lab, signup(3, subdomain=None))
+    with pytest.raises(asyncpg.PostgresError) as caught:
+        async with lab.store.transaction() as unit:
+            await unit.fill([signup(3, subdomain="website-1")])
+    fault = classify(caught.value)
+    assert isinstance(fault, Permanent)
+    assert fault.constraint == "index_pwb_websites_on_subdomain"
+
+
+async def test_the_clock(lab: Lab) -> None:
+    """Claims: who is due, by how much it is put off, whom somebody else has; and what makes it due soon or never."""
+    await register(lab)
+    assert await lab.store.claim(10, STALL) == []
+    await lab.age(700)
+    async with lab.store.transaction() as holder:
+        await holder.lock([1], waiting=True)
+        assert await lab.store.claim(10, STALL) == []
+    assert await lab.store.claim(10, STALL) == [
+        Claim(1, State.PENDING, 0, 0, 0, skip_properties=False, auto_go_live=True)
+    ]
+    assert (await lab.row(1))["due"] == 700, "as long as it has waited already"
+    async with lab.store.transaction() as unit:
+        await unit.write_attempts([Attempt(1, 2, "why", 40, asked_live=False)])
+    row = await lab.row(1)
+    assert (row["due"], row["provisioning_attempts"], row["provisioning_attempt_error"]) == (40, 2, "why")
+    assert await lab.store.under_way([1]) == set()
+    await lab.age(50)
+    assert len(await lab.store.claim(10, STALL)) == 1
+    assert (await lab.row(1))["due"] == STALL, "no longer than the stall, where an attempt is due"
+    async with lab.store.transaction() as unit:
+        await unit.write([move()], STALL)
+    assert await lab.store.under_way([1, 2]) == {1}
+    (claim,) = [Claim(1, State.OWNER_ASSIGNED, 1, 0, 0, skip_properties=False, auto_go_live=True)]
+    assert [row.seq for row in (await lab.store.owed([claim]))[1]] == [1]
+    await lab.store.due_soon([claim], 20)
+    assert (await lab.row(1))["due"] == 20
+    await lab.store.clear([(1, 1, 0)])
+    assert (await lab.row(1))["due"] == 20, "it does not rest"
+    failed = move(2, to=State.FAILED, from_state=State.OWNER_ASSIGNED, trigger=Trigger.FAIL_PROVISIONING, error="why")
+    async with lab.store.transaction() as unit:
+        await unit.write([failed], STALL)
+    await lab.store.clear([(1, 1, 0)])
+    await lab.store.clear([(1, 2, 1)])
+    assert (await lab.row(1))["due"] == STALL, "another seq, or an event before it, is still owed"
+    await lab.store.clear([(1, 2, 0)])
+    row = await lab.row(1)
+    assert (row["due"], row["provisioning_published_seq"], row["provisioning_failed_from"]) == (
+        None,
+        2,
+        "owner_assigned",
+    )
+    await lab.store.due_soon([claim], 20)
+    assert (await lab.row(1))["due"] is None
+
+
+@pytest.mark.parametrize("pack", [None, "short", "strict", "missing"])
+@pytest.mark.parametrize("careful", [False, True])
+async def test_a_website_walks_the_same_way(labs: Sequence[Lab], pack: str | None, careful: bool) -> None:
+    """The use case, from signup to rest: the same rows, outcomes and facts on both, step by step."""
+    told: list[Any] = []
+    for lab in labs:
+        created = signup(seed_pack=pack)
+        command: Command | None = Command(uuid.UUID(int=1), "website.created", Trigger.ASSIGN_OWNER, 1, created=created)
+        provision = Provision(lab.store, Seeders(SimulatedPacks()), Policy())  # type: ignore[arg-type]
+        story: list[Any] = []
+        while command:
+            (outcome,) = await provision.batch([command], alone=careful)
+            row: Row = outcome.row  # type: ignore[union-attr]
+            story.append((type(outcome), row.seq, row.trigger, row.to_state, row.message_id, row.detail))
+            async with lab.store.transaction() as unit:
+                story.append(await unit.facts({1: "website-1"}))
+            story.append(await lab.row(1))
+            (again,) = await provision.batch([command], alone=careful)
+            story.append(type(again))
+            following = next_command(row, TOPOLOGY)
+            command = following and Command(
+                uuid.UUID(following.message_id), following.type, row.next_trigger or Trigger.GO_LIVE, 1, row.seq
+            )
+        told.append(story)
+    assert told[0] == told[1]
+    assert told[0][0][0] is Advanced
