@@ -21,6 +21,7 @@ def start(database_url: str, tmp_path: Path) -> Start:
     return starter(database_url, tmp_path)
 
 
+@pytest.mark.fault(73)
 async def test_duplicates_do_nothing(start: Start) -> None:
     """A copy of what was carried out changes nothing; its event is repeated only while its row is the last."""
     async with start() as service:
@@ -42,6 +43,7 @@ async def test_duplicates_do_nothing(start: Start) -> None:
         assert await check_all(service.connection, service.events()) == {"live": 1}
 
 
+@pytest.mark.fault(75, 77)
 async def test_stale_and_ahead_do_nothing(start: Start) -> None:
     """A command for a seq that has passed or not come, a step that is done, a second signup: acked, nothing else."""
     async with start() as service:
@@ -120,6 +122,7 @@ async def test_a_held_website_waits_for_go_live(start: Start) -> None:
         assert service.events()[-1]["body"]["url"] == "https://sunny-meadow-1.propertywebbuilder.com"
 
 
+@pytest.mark.fault(102)
 async def test_reactivate_needs_its_guards(start: Start) -> None:
     """A suspended website that lost its links stays suspended, and its reactivate is dead-lettered as refused."""
     async with start() as service:
@@ -188,6 +191,7 @@ async def test_a_subdomain_that_is_missing(start: Start) -> None:
         assert await check_all(service.connection, service.events()) == {"live": 1}
 
 
+@pytest.mark.fault(97, 101)
 async def test_a_strict_pack_with_two_links(start: Start, tmp_path: Path) -> None:
     """It fails by name and number, keeps its two links, and after the cure resumes where it is proven to be."""
     strict_pack(tmp_path, links=2)
@@ -218,6 +222,7 @@ async def test_a_strict_pack_with_two_links(start: Start, tmp_path: Path) -> Non
         assert await check_all(service.connection, service.events()) == {"live": 1}
 
 
+@pytest.mark.fault(96)
 async def test_a_link_lost_at_ready(start: Start) -> None:
     """go_live looks at what is there now: a website that lost its links at ready fails, saying so."""
     async with start() as service:
@@ -264,6 +269,7 @@ async def test_the_row_wins(start: Start) -> None:
         assert await check_all(service.connection, service.events()) == {"live": 1}
 
 
+@pytest.mark.fault(78)
 async def test_a_deleted_website(start: Start) -> None:
     """A command for a website that was deleted is dead-lettered as such; deleting it fails for nobody."""
     async with start() as service:

@@ -1,0 +1,157 @@
+"""Section H: guards that change under one's hands, packs that are bad, and second chances."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.faults.turnstile import Turnstile
+from tests.invariants import check_all
+from tests.service import Start, strict_pack
+
+
+@pytest.mark.fault(95)
+async def test_a_guard_broken_after_its_step(start: Start, turnstile: Turnstile, tmp_path: Path) -> None:
+    """A rival deletes links while the step stands under its lock: the facts are read after, and it fails by name."""
+    strict_pack(tmp_path, 3)
+    async with start() as service:
+        turnstile.shut("stepped", skip=5)
+        await service.created(1, seed_pack="strict")
+        await turnstile.stand("stepped")
+        await service.lose_links(1, keep=2)
+        turnstile.open("stepped")
+        row = await service.reaches(1, "failed")
+        assert row["provisioning_failed_from"] == "properties_seeded", "it stood at mark_ready"
+        assert "links (have 2, need 3)" in row["provisioning_error"]
+        assert await check_all(service.connection, service.events()) == {"failed": 1}
+
+
+@pytest.mark.fault(95)
+async def test_a_guard_broken_after_its_verdict(start: Start, turnstile: Turnstile, tmp_path: Path) -> None:
+    """A rival deletes links between verdict and COMMIT of a step: the next guard over all of them sees it."""
+    strict_pack(tmp_path, 3)
+    async with start() as service:
+        turnstile.shut("judged", skip=3)
+        await service.created(1, seed_pack="strict")
+        await turnstile.stand("judged")
+        await service.lose_links(1, keep=2)
+        turnstile.open("judged")
+        row = await service.reaches(1, "failed")
+        assert row["provisioning_failed_from"] == "properties_seeded"
+        assert "links (have 2, need 3)" in row["provisioning_error"]
+        assert await check_all(service.connection, service.events()) == {"failed": 1}
+
+
+@pytest.mark.fault(97)
+@pytest.mark.parametrize("bad", ["missing", "broken", "two links", "nothing"])
+async def test_a_bad_pack(start: Start, tmp_path: Path, bad: str) -> None:
+    """A pack that is not there, no YAML, short, or empty: the defaults make up for it, and history says so."""
+    if bad != "missing":
+        pack = tmp_path / "bad"
+        pack.mkdir()
+        (pack / "pack.yml").write_text("name: bad\ndisplay_name: Bad\nagency: {display_name: Bad Homes}\n")
+        if bad == "broken":
+            (pack / "links.yml").write_text("- {slug: [")
+        if bad == "two links":
+            (pack / "links.yml").write_text("- {slug: a, link_url: /a}\n- {slug: b, link_url: /b}\n")
+    async with start() as service:
+        await service.created(1, seed_pack="bad")
+        await service.reaches(1, "live")
+        fallbacks = [row["detail"] for row in await service.history(1) if '"fallback": {' in _spaced(row["detail"])]
+        assert fallbacks, "the fault fired: something fell back"
+        assert await service.links(1) >= 3
+        assert await check_all(service.connection, service.events()) == {"live": 1}
+
+
+def _spaced(detail: str) -> str:
+    return detail.replace('":{', '": {')
+
+
+@pytest.mark.fault(98)
+async def test_a_pack_that_hangs(start: Start, tmp_path: Path) -> None:
+    """A pack whose file never ends, as on a dead file server: cut by the time limit, neighbours are not held up."""
+    pack = tmp_path / "hangs"
+    pack.mkdir()
+    os.mkfifo(pack / "pack.yml")
+    async with start(step_timeout_seconds=3) as service:
+        began = asyncio.get_running_loop().time()
+        await service.created(1, seed_pack="hangs")
+        await service.created(2)
+        await service.reaches(2, "live")
+        assert asyncio.get_running_loop().time() - began < 10
+        await service.reaches(1, "live")
+        assert any("hangs" in row["detail"] for row in await service.history(1)), "history names the pack"
+        assert await check_all(service.connection, service.events()) == {"live": 2}
+
+
+@pytest.mark.fault(99)
+async def test_a_pack_with_doubles_and_foreign_ids(start: Start, tmp_path: Path) -> None:
+    """Entries said twice are there once; ids and websites that entries claim for themselves are nobody's."""
+    pack = tmp_path / "greedy"
+    (pack / "properties").mkdir(parents=True)
+    (pack / "pack.yml").write_text(
+        "name: greedy\ndisplay_name: Greedy\nwebsite_id: 2\nagency: {id: 1, website_id: 2, display_name: Greedy}\n"
+    )
+    (pack / "links.yml").write_text(
+        "".join(f"- {{slug: l{n % 3}, link_url: /{n}, id: 1, website_id: 2, pwb_website_id: 2}}\n" for n in range(6))
+    )
+    (pack / "field_keys.yml").write_text("types:\n" + "".join(f"  t{n}: {{en: Type {n}}}\n" for n in range(6)))
+    for name in ("one", "two"):
+        (pack / "properties" / f"{name}.yml").write_text(
+            "reference: SAME\nwebsite_id: 2\nid: 1\nprop_type: types.t1\nsale: {title: House, price_cents: 100}\n"
+        )
+    async with start() as service:
+        await service.created(2)
+        await service.reaches(2, "live")
+        tables = ("pwb_links", "pwb_agencies", "pwb_realty_assets")
+        of_two = "SELECT array_agg(t::text ORDER BY id) FROM {} AS t WHERE website_id = 2"
+        before = [await service.connection.fetchval(of_two.format(table)) for table in tables]
+        await service.created(1, seed_pack="greedy")
+        await service.reaches(1, "live")
+        assert [await service.connection.fetchval(of_two.format(table)) for table in tables] == before
+        name = await service.connection.fetchval("SELECT display_name FROM pwb_agencies WHERE website_id = 1")
+        assert name in ("Greedy", "Sunny Meadow 1")
+        assert await check_all(service.connection, service.events()) == {"live": 2}
+
+
+@pytest.mark.fault(100)
+async def test_with_properties_and_without(start: Start) -> None:
+    """Both ways are legal; only one leaves sample properties."""
+    async with start() as service:
+        await service.created(1)
+        await service.created(2, skip_properties=True)
+        for website_id, trigger in ((1, "seed_properties"), (2, "skip_properties")):
+            await service.reaches(website_id, "live")
+            assert trigger == (await service.history(website_id))[4]["trigger"]
+        counts = await service.connection.fetch(
+            "SELECT website_id FROM pwb_realty_assets GROUP BY 1 HAVING count(*) > 0"
+        )
+        assert [row["website_id"] for row in counts] == [1]
+        assert await check_all(service.connection, service.events()) == {"live": 2}
+
+
+@pytest.mark.fault(101)
+async def test_a_retry_with_all_data_present(start: Start) -> None:
+    """A website failed at ready has everything: its retry makes nothing twice, and its times are right."""
+    rows = """SELECT array_agg(id ORDER BY id) FROM (
+        SELECT 'link' || id AS id FROM pwb_links UNION ALL SELECT 'key' || global_key FROM pwb_field_keys
+        UNION ALL SELECT 'agency' || id FROM pwb_agencies UNION ALL SELECT 'asset' || id FROM pwb_realty_assets) AS t"""
+    async with start() as service:
+        await service.created(1, auto_go_live=False)
+        await service.reaches(1, "ready")
+        before = await service.connection.fetchval(rows)
+        started = (await service.website(1))["provisioning_started_at"]
+        await service.command("fail_provisioning", 1, reason="a test")
+        failed = await service.reaches(1, "failed")
+        assert failed["provisioning_failed_at"]
+        await service.command("retry_provisioning", 1)
+        await service.reaches(1, "ready")
+        await service.command("go_live", 1)
+        row = await service.reaches(1, "live")
+        assert await service.connection.fetchval(rows) == before
+        assert row["provisioning_started_at"] == started, "the first time only"
+        assert row["provisioning_failed_at"] is None
+        assert row["provisioning_error"] is None
+        assert row["provisioning_completed_at"]
+        assert await check_all(service.connection, service.events()) == {"live": 1}
