@@ -67,7 +67,8 @@ async def _take(broker: Broker, topology: Topology, chosen: Callable[[Delivery],
                 raise BrokerDown(f"{topology.dead_letters} counts {ready} messages and delivers none") from None
         moved = []
         async with publishing(broker) as publisher:
-            for delivery in filter(chosen, letters):
+            # Only what was there: a letter that comes straight back arrives here again, and would be sent for ever.
+            for delivery in filter(chosen, tuple(letters)):
                 await publisher.publish(_original(delivery, topology))
                 await session.ack(delivery)
                 moved.append(told(delivery))
