@@ -264,3 +264,19 @@ async def test_deleted_between_delivery_and_lock(start: Start, turnstile: Turnst
         assert service.letters() == [(message_id, "unknown_website")]
         assert await service.website(1) is None
         assert len(await service.history(1)) == 6, "its history stays"
+
+
+@pytest.mark.fault(7, 8)
+async def test_nothing_leaves_before_the_commit(start: Start, turnstile: Turnstile) -> None:
+    """While a transaction stands before its COMMIT, nothing of it is acked, and no event or command of it is out."""
+    async with start(concurrency=1, batch_size=1) as service:
+        turnstile.shut("pre_commit", skip=1)
+        await service.created(1)
+        await turnstile.stand("pre_commit")
+        held = [message.type for message in service.broker.unsettled(service.topology.commands)]
+        assert held == ["provisioning.complete_agency"], "not acked, and no next one"
+        assert not service.broker.ready(service.topology.commands)
+        assert [event["type"] for event in service.events()] == ["website.owner_assigned"]
+        turnstile.open("pre_commit")
+        await service.reaches(1, "live")
+        await check(service, live=1)
