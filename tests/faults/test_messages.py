@@ -125,6 +125,21 @@ async def test_steps_out_of_order(start: Start, seed: int) -> None:
         assert await check_all(service.connection, service.events()) == {"live": len(websites)}
 
 
+@pytest.mark.fault(77)
+async def test_an_attempt_that_was_counted_is_not_made_again(start: Start) -> None:
+    """A copy of a step whose attempt has been counted waits for nobody's clock: it is stale, and charges nothing."""
+    async with start(retry_base_seconds=60, retry_cap_seconds=60) as service:
+        await service.created(1, owner=...)
+        await service.settled()
+        before = await service.website(1)
+        assert before["provisioning_attempts"] == 1
+        await service.command("assign_owner", 1, expected_seq=0, attempt=0)
+        assert await service.website(1) == before
+        await service.command("assign_owner", 1, expected_seq=0, attempt=1)
+        assert (await service.website(1))["provisioning_attempts"] == 2, "only the attempt stood in the way"
+        assert service.letters() == []
+
+
 @pytest.mark.fault(82)
 async def test_a_later_release_takes_what_this_one_could_not(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """A field and a command of tomorrow are kept as dead letters; upgraded and redriven, each is carried out once."""

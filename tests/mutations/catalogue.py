@@ -117,7 +117,7 @@ MUTATIONS = (
     Mutation(
         "no attempt check",
         (("consumer/planning.py", "command.attempt < website.attempts", "command.attempt < 0"),),
-        (OUTCOMES,),
+        ("tests/faults/test_messages.py::test_an_attempt_that_was_counted_is_not_made_again",),
     ),
     Mutation(
         "commands are not mandatory",
@@ -135,7 +135,7 @@ MUTATIONS = (
             ("consumer/sql/lock_available.sql", "\n   FOR NO KEY UPDATE SKIP LOCKED", ""),
             ("consumer/sql/lock_waiting.sql", "\n   FOR NO KEY UPDATE", ""),
         ),
-        (RACES,),
+        (f"{RACES}::test_two_commands_at_once",),
     ),
     Mutation(
         "dispatchers do not lock what they claim",
