@@ -188,11 +188,6 @@ MUTATIONS = (
         ("tests/integration/test_clock.py",),
     ),
     Mutation(
-        "a clear forgets an attempt that is waited for",
-        (("consumer/sql/clear.sql", "   AND w.provisioning_attempts = 0\n", ""),),
-        ("tests/integration/test_clock.py",),
-    ),
-    Mutation(
         "one culprit takes its whole batch along",
         (
             (
