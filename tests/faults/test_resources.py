@@ -123,7 +123,7 @@ async def test_no_file_descriptors_left(scene: Scene) -> None:
     await scene.reckon({"live": 8})
 
 
-@pytest.mark.fault(111)
+@pytest.mark.fault(112)
 async def test_little_memory(scene: Scene) -> None:
     """A worker process under load has at most 64 MiB resident."""
     pid = await scene.start(concurrency=4, batch_size=16)
