@@ -18,7 +18,7 @@ PYTEST ?=
 # More arguments for the benchmark: make bench BENCH="--repeats 3"
 BENCH ?=
 
-.PHONY: help setup demo test simulate faults bench lint format docs lock clean FORCE
+.PHONY: help setup demo test simulate faults mutate bench lint format docs lock clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -54,6 +54,9 @@ faults: setup ## Inject every numbered fault for as long as the catalogue says, 
 
 bench: setup ## Measure it against a plain consumer, on servers of its own
 	@$(BIN)/python -m bench $(BENCH)
+
+mutate: setup ## Break the design on purpose, one mutation a time, and show which test notices
+	@$(BIN)/python -m tests.mutations
 
 lint: setup ## Check style and types only
 	@echo "== ruff: rules"

@@ -12,6 +12,7 @@ import asyncpg
 import pamqp.body
 import pamqp.commands
 import pamqp.header
+import pytest
 from aiormq.abc import ChannelFrame
 
 from consumer.broker_rabbitmq import RabbitBroker
@@ -239,6 +240,7 @@ def check_letter(bad: Bad, letter: dict[str, Any], namespace: str) -> None:
     assert len(headers["x-error"]) < 4000, bad.what
 
 
+@pytest.mark.fault(78, 79, 80, 81, 82)
 async def test_every_kind_of_bad_input(database_url: str, amqp_url: str, namespace: str, tmp_path: Path) -> None:
     """Each bad message is dead-lettered once, with its reason, untouched; neighbours go live, the worker lives on."""
     await RabbitBroker(amqp_url).declare(Topology(namespace))

@@ -258,6 +258,7 @@ async def test_moved_by_people(with_worker: CommandLine) -> None:
     assert "because terminate" in table
 
 
+@pytest.mark.fault(107)
 async def test_dead_letters_stay(command_line: CommandLine, amqp_url: str, namespace: str) -> None:
     """Looking at the dead letters twice shows the same twice, and leaves every one where it is."""
     await RabbitBroker(amqp_url).declare(Topology(namespace))
@@ -299,6 +300,7 @@ async def test_dead_letters_stay(command_line: CommandLine, amqp_url: str, names
         ("PROVISIONER_DATABASE_URL", "postgresql://postgres:secr3t@127.0.0.1:abc/x"),
     ],
 )
+@pytest.mark.fault(113)
 async def test_a_wrong_setting(tmp_path: Path, name: str, value: str) -> None:
     """A wrong setting ends every command with exit 2 and one line that names it, never its value."""
     run = CommandLine(tmp_path, {name: value})

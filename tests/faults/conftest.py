@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
+import pytest
 import pytest_asyncio
 
 from ops.local_servers import PostgresServer, RabbitServer
 from tests.conftest import SCHEMA, Scaled
 from tests.faults.scene import Scene, set_scene
+from tests.faults.turnstile import Turnstile
+from tests.service import Start, starter
 
 __all__ = ["Scaled"]
 
@@ -36,3 +39,15 @@ async def own_scene(own_postgres: PostgresServer, own_rabbitmq: RabbitServer, tm
     await connection.close()
     async with set_scene(tmp_path, url, own_rabbitmq.url, name.replace("_", "-")) as made:
         yield made
+
+
+@pytest.fixture
+def start(database_url: str, tmp_path: Path) -> Start:
+    """Start a service on the in-process broker, where a race or a message matters and the broker does not."""
+    return starter(database_url, tmp_path)
+
+
+@pytest.fixture
+def turnstile(monkeypatch: pytest.MonkeyPatch) -> Turnstile:
+    """Barriers at the failpoints of this process."""
+    return Turnstile(monkeypatch)

@@ -76,6 +76,19 @@ async def test_a_late_clear_does_not_stop_an_asked_go_live(store: Store) -> None
     assert await value(store, "provisioning_due_at IS NOT NULL")
 
 
+async def test_a_late_clear_leaves_a_later_event_owed(store: Store) -> None:
+    """A website that rested, and rests again one transition further on: the clear for the first spares the second."""
+    row = await walk(store, "ready", subdomain="sunny-meadow-1", auto_go_live=False)
+    asked = Command(uuid.uuid4(), "provisioning.go_live", Trigger.GO_LIVE, 1)
+    (outcome,) = await provision(store).batch([asked])
+    assert isinstance(outcome, Advanced)
+    await store.clear([(1, row.seq)])
+    assert await value(store, "provisioning_due_at IS NOT NULL")
+    assert await value(store, "provisioning_published_seq < provisioning_seq")
+    await store.clear([(1, outcome.row.seq)])
+    assert await value(store, "provisioning_due_at IS NULL"), "only the seq stood in the way"
+
+
 async def test_a_clear_is_for_websites_at_rest(store: Store) -> None:
     """A website that moves by itself keeps its clock whoever clears; one at rest loses it."""
     row = await walk(store, "links_created", subdomain="sunny-meadow-1")

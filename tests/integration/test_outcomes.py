@@ -1,196 +1,27 @@
 """Every outcome of a command (A4), on a worker in this process, a real PostgreSQL and the in-process broker."""
 
-import asyncio
-import json
-import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
-from consumer.app import App
 from consumer.broker import BrokerError, Message
 from consumer.broker_inprocess import InProcessBroker
-from consumer.config import Settings
 from consumer.outcomes import Held
-from consumer.topology import Binding, Queue, Topology
-from ops.sending import publishing
 from tests.foreign_client import signup
 from tests.invariants import check_all
+from tests.service import LIVE, SECONDS, Start, starter, strict_pack
 from tests.worker_processes import until
 
-SECONDS = 15
-NAMESPACE = "t"
-SEEN = "seen"
-"""A subscriber's queue: every event comes here, and stays."""
-LIVE = ["owner_assigned", "agency_created", "links_created", "field_keys_created", "properties_seeded", "ready", "live"]
 
-
-class Watched(Topology):
-    """The service's own topology, and a subscriber's queue bound to its events."""
-
-    @property
-    def queues(self) -> tuple[Queue, ...]:
-        return (*Topology(self.namespace).queues, Queue(SEEN, 1000))
-
-    @property
-    def bindings(self) -> tuple[Binding, ...]:
-        return (*Topology(self.namespace).bindings, Binding(self.events_exchange, SEEN, "website.*"))
-
-
-class Service:
-    """One worker process's App, and the hands of whoever is outside of it."""
-
-    def __init__(self, app: App, broker: InProcessBroker, connection: Any) -> None:
-        self.app, self.broker, self.connection = app, broker, connection
-        self.topology = Topology(NAMESPACE)
-        self.batches: list[tuple[list[int], list[Any]]] = []
-        for worker in app.workers:
-            self._listen(worker._provision)
-
-    def _listen(self, provision: Any) -> None:
-        """Write down which websites were carried out together, and what came of it; no outcomes where it raised."""
-        batch = provision.batch
-
-        async def heard(commands: Any, *, alone: bool = False) -> Any:
-            outcomes: list[Any] = []
-            self.batches.append(([command.website_id for command in commands], outcomes))
-            outcomes += await batch(commands, alone=alone)
-            return outcomes
-
-        provision.batch = heard
-
-    async def publish(self, name: str, body: dict[str, Any], message_id: object = None) -> str:
-        """Publish as a signup system or an operator does, and return the message id."""
-        message_id = str(message_id or uuid.uuid4())
-        async with publishing(self.broker) as session:
-            exchange = self.topology.commands_exchange
-            await session.publish(Message(message_id, name, json.dumps(body).encode(), exchange, name, False, {}))
-        return message_id
-
-    async def created(self, website_id: int, **changes: Any) -> str:
-        """Publish a signup."""
-        return await self.publish("website.created", signup(website_id, **changes))
-
-    async def command(self, trigger: str, website_id: int, message_id: object = None, **more: Any) -> str:
-        """Publish a command, and return once it is settled."""
-        found = await self.publish(f"provisioning.{trigger}", {"website_id": website_id, **more}, message_id)
-        await self.settled()
-        return found
-
-    async def settled(self) -> None:
-        """Wait until nothing waits in a work queue or in the hands of a worker."""
-        queues = (self.topology.signups, self.topology.commands)
-
-        async def empty() -> bool:
-            return not any(self.broker.ready(queue) or self.broker.unsettled(queue) for queue in queues)
-
-        await until(empty, SECONDS, "every delivery settled")
-
-    async def website(self, website_id: int) -> Any:
-        """Return a website's row."""
-        return await self.connection.fetchrow("SELECT * FROM pwb_websites WHERE id = $1", website_id)
-
-    async def history(self, website_id: int) -> list[Any]:
-        """Return a website's transitions."""
-        sql = "SELECT * FROM provisioning_transitions WHERE website_id = $1 ORDER BY seq"
-        found: list[Any] = await self.connection.fetch(sql, website_id)
-        return found
-
-    async def reaches(self, website_id: int, state: str) -> Any:
-        """Wait until a website rests in a state, owing nothing; return its row."""
-
-        async def there() -> Any:
-            row = await self.website(website_id)
-            return row if row and row["provisioning_state"] == state and row["provisioning_due_at"] is None else None
-
-        row = await until(there, SECONDS, f"website {website_id} {state}")
-        await self.settled()
-        return row
-
-    def events(self) -> list[dict[str, Any]]:
-        """Return every event that a subscriber has received."""
-        return [
-            {"message_id": message.message_id, "type": message.type, "body": json.loads(message.body)}
-            for message in self.broker.ready(SEEN)
-        ]
-
-    def letters(self) -> list[tuple[str, str]]:
-        """Return the dead letters, as message id and reason."""
-        found = self.broker.ready(self.topology.dead_letters)
-        return [(message.message_id, str(message.headers["x-reason"])) for message in found]
-
-    def x_error(self) -> str:
-        """Return the sentence of the latest dead letter."""
-        return str(self.broker.ready(self.topology.dead_letters)[-1].headers["x-error"])
-
-    async def links(self, website_id: int) -> int:
-        """Count a website's links."""
-        found: int = await self.connection.fetchval("SELECT count(*) FROM pwb_links WHERE website_id = $1", website_id)
-        return found
-
-    async def lose_links(self, website_id: int, keep: int) -> None:
-        """Delete all but some of a website's links, as somebody might by hand."""
-        sql = """DELETE FROM pwb_links WHERE website_id = $1
-                    AND id NOT IN (SELECT id FROM pwb_links WHERE website_id = $1 ORDER BY id LIMIT $2)"""
-        await self.connection.execute(sql, website_id, keep)
-        assert await self.links(website_id) == keep
-
-
-Start = Callable[..., Any]
-
-
-@pytest_asyncio.fixture
-async def start(database_url: str, tmp_path: Path) -> AsyncIterator[Start]:
+@pytest.fixture
+def start(database_url: str, tmp_path: Path) -> Start:
     """Start a service with settings of the test's choice; `before` is published before it runs."""
-
-    @asynccontextmanager
-    async def running(
-        broker: InProcessBroker | None = None, before: list[dict[str, Any]] | None = None, **changes: Any
-    ) -> AsyncIterator[Service]:
-        settings = Settings.model_validate(
-            {
-                "database_url": database_url, "amqp_url": "inprocess://", "namespace": NAMESPACE, "concurrency": 2,
-                "retry_base_seconds": 0.01, "retry_cap_seconds": 0.05, "retry_budget": 3, "stall_seconds": 60,
-                "dispatch_interval_seconds": 0.05, "reconnect_base_seconds": 0.01, "lock_timeout_seconds": 0.2,
-                "packs_dir": tmp_path,
-            }
-            | changes
-        )  # fmt: skip
-        broker = broker or InProcessBroker()
-        await broker.declare(Watched(NAMESPACE))
-        connection = await asyncpg.connect(database_url)
-        app = App(settings, broker=broker)
-        service = Service(app, broker, connection)
-        for body in before or []:
-            await service.publish("website.created", body)
-        task = asyncio.create_task(app.run())
-        try:
-            yield service
-        finally:
-            app.stopping.set()
-            async with asyncio.timeout(SECONDS):
-                await task
-            await connection.close()
-
-    yield running
+    return starter(database_url, tmp_path)
 
 
-def strict_pack(folder: Path, links: int) -> None:
-    """Write a pack that forbids fallbacks, with so many links and otherwise complete."""
-    pack = folder / "strict"
-    pack.mkdir(exist_ok=True)
-    (pack / "pack.yml").write_text(
-        "name: strict\ndisplay_name: Strict\nfallback: false\nagency: {display_name: Strict Homes}\n"
-    )
-    (pack / "links.yml").write_text("".join(f"- {{slug: link_{n}, link_url: /{n}}}\n" for n in range(links)))
-    (pack / "field_keys.yml").write_text("types:\n" + "".join(f"  t{n}: {{en: Type {n}}}\n" for n in range(6)))
-
-
+@pytest.mark.fault(73)
 async def test_duplicates_do_nothing(start: Start) -> None:
     """A copy of what was carried out changes nothing; its event is repeated only while its row is the last."""
     async with start() as service:
@@ -212,6 +43,7 @@ async def test_duplicates_do_nothing(start: Start) -> None:
         assert await check_all(service.connection, service.events()) == {"live": 1}
 
 
+@pytest.mark.fault(75, 77)
 async def test_stale_and_ahead_do_nothing(start: Start) -> None:
     """A command for a seq that has passed or not come, a step that is done, a second signup: acked, nothing else."""
     async with start() as service:
@@ -290,6 +122,7 @@ async def test_a_held_website_waits_for_go_live(start: Start) -> None:
         assert service.events()[-1]["body"]["url"] == "https://sunny-meadow-1.propertywebbuilder.com"
 
 
+@pytest.mark.fault(102)
 async def test_reactivate_needs_its_guards(start: Start) -> None:
     """A suspended website that lost its links stays suspended, and its reactivate is dead-lettered as refused."""
     async with start() as service:
@@ -358,6 +191,7 @@ async def test_a_subdomain_that_is_missing(start: Start) -> None:
         assert await check_all(service.connection, service.events()) == {"live": 1}
 
 
+@pytest.mark.fault(97, 101)
 async def test_a_strict_pack_with_two_links(start: Start, tmp_path: Path) -> None:
     """It fails by name and number, keeps its two links, and after the cure resumes where it is proven to be."""
     strict_pack(tmp_path, links=2)
@@ -388,6 +222,7 @@ async def test_a_strict_pack_with_two_links(start: Start, tmp_path: Path) -> Non
         assert await check_all(service.connection, service.events()) == {"live": 1}
 
 
+@pytest.mark.fault(96)
 async def test_a_link_lost_at_ready(start: Start) -> None:
     """go_live looks at what is there now: a website that lost its links at ready fails, saying so."""
     async with start() as service:
@@ -434,6 +269,7 @@ async def test_the_row_wins(start: Start) -> None:
         assert await check_all(service.connection, service.events()) == {"live": 1}
 
 
+@pytest.mark.fault(78)
 async def test_a_deleted_website(start: Start) -> None:
     """A command for a website that was deleted is dead-lettered as such; deleting it fails for nobody."""
     async with start() as service:

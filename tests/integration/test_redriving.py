@@ -47,6 +47,7 @@ async def test_chosen_letters_go_back_and_the_rest_stays(amqp_url: str, namespac
         }
 
 
+@pytest.mark.fault(103)
 async def test_an_unconfirmed_letter_stays() -> None:
     """Where the broker does not confirm, the dead letter is not taken away."""
     topology, broker = Topology("t"), InProcessBroker()

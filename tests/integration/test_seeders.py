@@ -387,6 +387,7 @@ async def test_an_agency_that_is_there_stays(connection, write):
 # ------------------------------------------------------------------------------------------------ falling back
 
 
+@pytest.mark.fault(97)
 async def test_a_missing_pack_gives_the_defaults_and_the_reason(connection):
     """Four links, seven field keys, an agency, no properties; each step tells the pack and why."""
     mine = tenant(subdomain="sunny-meadow-42", owner_email="o@example.com", seed_pack="nobody_has_this")
@@ -406,6 +407,7 @@ async def test_a_missing_pack_gives_the_defaults_and_the_reason(connection):
     assert (await counts(connection))[3:] == [0, 0, 0]
 
 
+@pytest.mark.fault(97)
 async def test_an_invalid_pack_touches_only_its_own_website(connection, write):
     """Its neighbour in the batch is seeded from its pack; the reason names file and entry."""
     seeding = write("broken", links="- {slug: a, placement: roof}\n")
@@ -586,6 +588,7 @@ async def test_a_cancelled_attempt_is_cancelled(connection):
             await SHIPPING.seed_links(failing, [tenant()], careful=True)
 
 
+@pytest.mark.fault(97)
 async def test_a_defect_of_the_pack_code_falls_back_in_a_careful_attempt(connection):
     """Whatever goes wrong before the first statement is the pack's."""
     seeding = Seeders(RaisingLibrary([SHIPPED]))

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ from consumer import worker as worker_module
 from consumer.admission import Admission
 from consumer.gate import Gate
 from consumer.intake import Intake
-from consumer.logs import ALLOWED, configure_logs
+from consumer.logs import ALLOWED, Outlet, configure_logs
 from consumer.worker import Worker
 from tests.factories import TOPOLOGY, make_delivery
 
@@ -239,3 +240,20 @@ async def test_a_defect_of_the_worker_is_logged_without_what_it_quotes(logged, m
     assert (entry["event"], entry["error"]) == ("worker failed", "ValueError")
     assert "worker.py" in entry["traceback"]
     assert_no_canary(text)
+
+
+def test_a_full_pipe_stops_nobody():
+    """What it does not take is dropped and counted; once somebody reads again, the count is said."""
+    read, write = os.pipe()
+    with os.fdopen(read, encoding="utf-8") as reader, os.fdopen(write, "w", encoding="utf-8") as writer:
+        outlet = Outlet(writer)
+        while not outlet.dropped:
+            outlet.write("é" * 900 + "\n")
+        outlet.write("lost\n")
+        os.set_blocking(read, False)
+        assert "é" in reader.read()
+        outlet.write("heard\n")
+        told = reader.read()
+    assert '{"event": "log lines dropped", "count": 2}\n' in told
+    assert told.endswith("heard\n")
+    assert "lost" not in told

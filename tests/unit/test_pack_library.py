@@ -44,6 +44,7 @@ def stuck(monkeypatch):
     go.set()
 
 
+@pytest.mark.fault(98)
 async def test_a_file_system_that_hangs_is_a_bad_pack(tmp_path, stuck):
     """After the time that a step may wait, and with the event loop free all along."""
     write(tmp_path, "mine")

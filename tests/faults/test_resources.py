@@ -1,0 +1,221 @@
+"""Section J: clocks, memory, files, settings, and those who look at us. Sizes grow with `make faults`."""
+
+import asyncio
+import gc
+import json
+import os
+import resource
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import pytest
+
+import consumer.dead_letters
+import consumer.worker
+from tests.faults.conftest import Scaled
+from tests.faults.scene import SECONDS, Scene
+from tests.foreign_client import signup
+from tests.invariants import check_all
+from tests.service import Start
+from tests.worker_processes import until
+
+RSS_LIMIT_MIB = 64
+"""What a worker process may have in memory; the imports alone are 46."""
+
+
+def rss_mib(pid: int) -> float:
+    """Return the memory that a process has to itself and shares, in MiB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+class Shifted(datetime):
+    """A clock that is hours off, now this way and now that."""
+
+    asked = 0
+
+    @classmethod
+    def now(cls, tz: Any = None) -> "Shifted":
+        cls.asked += 1
+        hours = 2 if cls.asked % 2 else -2
+        return cls.fromtimestamp((datetime.now(tz) + timedelta(hours=hours)).timestamp(), tz)
+
+
+@pytest.fixture
+def jumping(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Every wall clock that a process could ask jumps by two hours with each look, as after a bad time server."""
+    looks: list[int] = []
+    honest = time.time
+
+    def jumped() -> float:
+        looks.append(1)
+        return honest() + (7200 if len(looks) % 2 else -7200)
+
+    monkeypatch.setattr(time, "time", jumped)
+    monkeypatch.setattr(consumer.dead_letters, "datetime", Shifted)
+    return looks
+
+
+@pytest.mark.fault(109)
+async def test_a_clock_that_jumps(start: Start, jumping: list[int]) -> None:
+    """Wall clocks are two hours off in either direction: nothing is early, late or twice, the database's time rules."""
+    async with start() as service:
+        for website_id in (1, 2):
+            await service.created(website_id)
+        await service.created(3, owner=...)
+        await service.publish("website.created", {"website_id": "poison"})
+        for website_id, state in ((1, "live"), (2, "live"), (3, "failed")):
+            await service.reaches(website_id, state)
+        assert Shifted.asked or jumping, "somebody looked at the clock"
+        rows = await service.connection.fetch(
+            "SELECT occurred_at, now() AS now FROM provisioning_transitions ORDER BY website_id, seq"
+        )
+        assert all(abs((row["now"] - row["occurred_at"]).total_seconds()) < 60 for row in rows)
+        assert await check_all(service.connection, service.events()) == {"live": 2, "failed": 1}
+
+
+@pytest.mark.fault(110)
+async def test_timestamps_from_the_future(scene: Scene) -> None:
+    """A message's timestamp, from 2099, from 1970, or out of an hour that summer time left out: nobody asks it."""
+    times = [
+        datetime(2099, 1, 1, tzinfo=UTC),
+        datetime(1970, 1, 1, tzinfo=UTC),
+        datetime(2026, 3, 29, 1, 30, tzinfo=UTC),
+    ]
+    await scene.start()
+    async with scene.channel() as channel:
+        exchange = await channel.get_exchange(scene.topology.commands_exchange, ensure=False)
+        for number, sent in enumerate(times, start=1):
+            body = aio_pika.Message(
+                json.dumps(signup(number)).encode(),
+                message_id=str(uuid.uuid4()), type="website.created", timestamp=sent,
+            )  # fmt: skip
+            await exchange.publish(body, routing_key="website.created")
+    await scene.reckon({"live": 3})
+    async with scene.connection() as connection:
+        assert await connection.fetchval("SELECT bool_and(abs(extract(epoch FROM now() - occurred_at)) < 60)"
+                                         " FROM provisioning_transitions")  # fmt: skip
+
+
+@pytest.mark.fault(111)
+async def test_no_file_descriptors_left(scene: Scene) -> None:
+    """A process that may open no more files loses its connections: it waits, and works again once it may."""
+    proxy = await scene.broker_proxy()
+    pid = await scene.start()
+    await scene.sign_up(3)
+    await scene.live(3)
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
+    proxy.reset()
+    await scene.said(event="paused", what="publishing")
+    await scene.sign_up(5)
+    before = proxy.hits["connected"]
+    looked = len(scene.lines())
+    await asyncio.sleep(1)
+    assert proxy.hits["connected"] == before, "it cannot connect: the fault fired"
+    assert len(scene.lines()) - looked < 50, "no hot loop"
+    os.kill(pid, 0)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+    await scene.reckon({"live": 8})
+
+
+@pytest.mark.fault(112)
+async def test_little_memory(scene: Scene) -> None:
+    """A worker process under load has at most 64 MiB resident."""
+    pid = await scene.start(concurrency=4, batch_size=16)
+    await scene.sign_up(30)
+    await scene.live(30)
+    used = rss_mib(pid)
+    print(f"\n{used:.1f} MiB resident after 210 transitions")  # noqa: T201
+    assert used <= RSS_LIMIT_MIB
+    await scene.reckon({"live": 30})
+
+
+@pytest.mark.fault(112)
+async def test_memory_and_tasks_stay_flat(start: Start, scaled: Scaled) -> None:
+    """As many transitions again and again: neither tasks nor objects nor memory grow."""
+    rounds, websites = int(scaled(4, 30)), int(scaled(12, 480))
+    async with start(concurrency=4, admission_limit=1000) as service:
+        tasks, objects, memory = [], [], []
+        for number in range(rounds):
+            ids = range(number * websites + 1, (number + 1) * websites + 1)
+            await asyncio.gather(*(service.created(website_id) for website_id in ids))
+
+            async def live(last: int = ids[-1]) -> bool:
+                count: int = await service.connection.fetchval(
+                    "SELECT count(*) FROM pwb_websites WHERE provisioning_state = 'live' AND id <= $1"
+                    " AND provisioning_due_at IS NULL", last,
+                )  # fmt: skip
+                return count == last
+
+            await until(live, SECONDS * 5, f"round {number}")
+            await service.settled()
+            # The subscriber's queue is ours, not the service's: what it keeps is not counted.
+            events = len(service.events())
+            assert events >= len(ids) * 7
+            service.broker.purge("seen")
+            service.batches.clear()
+            tasks.append(len(asyncio.all_tasks()))
+            gc.collect()
+            objects.append(len(gc.get_objects()))
+            memory.append(round(rss_mib(os.getpid()), 1))
+        print(f"\n{rounds * websites * 7} transitions: tasks {tasks}, objects {objects}, MiB {memory}")  # noqa: T201
+        assert max(tasks[1:]) <= tasks[0] + 2, tasks
+        assert objects[-1] <= objects[1] * 1.03, objects
+        assert memory[-1] <= memory[1] + 8, memory
+
+
+@pytest.mark.fault(114)
+async def test_standard_output_that_nobody_reads(scene: Scene, tmp_path: Path) -> None:
+    """A worker's log goes into a pipe that is full: the worker keeps going."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        while True:
+            os.write(writer, b"x" * 4096)
+    except BlockingIOError:
+        pass
+    os.close(writer)
+    scene.zygote.log = pipe
+    pid = await scene.start()
+    try:
+        await scene.sign_up(5)
+        await scene.live(5, 10)
+        os.kill(pid, 0)
+        assert len(os.read(reader, 2**20)) >= 2**16, "the pipe was full all along"
+    finally:
+        os.set_blocking(reader, False)
+        scene.zygote.log = tmp_path / "zygote.log"
+        await scene.zygote.kill(pid)
+        os.close(reader)
+
+
+@pytest.mark.fault(116)
+async def test_a_great_many_due(start: Start, scaled: Scaled) -> None:
+    """Tens of thousands of websites are due at once, a million in full: a claim stays bounded and uses the index."""
+    count = int(scaled(20_000, 1_000_000))
+    async with start(dispatch_interval_seconds=3600) as service:
+        await service.connection.execute(
+            """INSERT INTO pwb_websites (id, subdomain, provisioning_due_at, created_at, updated_at)
+               SELECT n, 'due-' || n, now() - interval '1 minute', now(), now()
+                 FROM generate_series(1, $1::int) AS n""",
+            count,
+        )
+        await service.connection.execute("ANALYZE pwb_websites")
+        took = []
+        for _ in range(5):
+            began = time.perf_counter()
+            claims = await service.app.store.claim(100, 60)
+            took.append(time.perf_counter() - began)
+            assert len(claims) == 100
+        print(f"\n{count} due: a claim of 100 takes {sorted(took)[2] * 1000:.1f} ms")  # noqa: T201
+        assert sorted(took)[2] < 0.1
+        # Whoever waits in that crowd does not hold up who comes now.
+        await service.created(count + 1)
+        await service.reaches(count + 1, "live")
