@@ -33,6 +33,24 @@ async def durations(store: Store) -> dict[str, list[float]]:
     return {record["state"]: sorted(record["seconds"]) for record in records}
 
 
+async def figures(store: Store, known: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Return how it goes: the oldest website on its way, and the time to live of recent ones, in seconds."""
+    async with store.connection() as connection:
+        oldest = await connection.fetchrow(SQL["oldest"], [state.value for state in CHAIN[:-1]])
+    took = known.get(State.PENDING, ())
+    percentiles = quantiles(took, n=100, method="inclusive") if len(took) >= ENOUGH else None
+    return {
+        "oldest": {"website_id": oldest["id"], "seconds": round(oldest["seconds"], 1)} if oldest else None,
+        "time_to_live": {
+            "p50_seconds": round(percentiles[49], 2),
+            "p99_seconds": round(percentiles[98], 2),
+            "websites": len(took),
+        }
+        if percentiles
+        else None,
+    }
+
+
 def estimate(known: Mapping[str, Sequence[float]], state: str, spent_seconds: float) -> dict[str, Any] | None:
     """Return the time left of a website that has been in `state` for a while, in seconds: half of those that had been
     there as long were done within `seconds`, nine of ten within `at_most_seconds`. None where too few have been.

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from ops import reading, searching
+from ops import progressing, reading, searching
 from ops.console.acting import EFFECTS, VERBS, act, open_to
 from ops.console.desk import Desk, body, desk, meant, person, shown_to, website_id, whole
 from ops.console.openapi import document
@@ -88,6 +88,13 @@ async def machine(request: Request) -> Response:
         for edge in TRANSITIONS
     ]
     return JSONResponse({"states": await reading.states(desk(request).store), "transitions": edges})
+
+
+async def figures(request: Request) -> Response:
+    """Answer how it goes: the oldest website on its way, and the time to live of recent ones."""
+    person(request)
+    here = desk(request)
+    return JSONResponse(await progressing.figures(here.store, await here.pulse.estimates()))
 
 
 async def letters(request: Request) -> Response:
@@ -182,6 +189,7 @@ ROUTES = [
     Route("/api/websites/{website_id:int}/follow-token", follow_token, methods=["POST"]),
     Route("/api/websites/{website_id:int}/{verb}", command, methods=["POST"]),
     Route("/api/machine", machine),
+    Route("/api/figures", figures),
     Route("/api/dead-letters", letters),
     Route("/api/events", events),
 ]

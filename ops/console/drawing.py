@@ -9,6 +9,9 @@ WIDTH, HEIGHT = 132, 54
 STEP_X, STEP_Y = 152, 130
 
 
+BELOW = (State.FAILED, State.TERMINATED, State.SUSPENDED)
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """A state: its middle, its name in words, and how many websites are in it."""
@@ -42,7 +45,8 @@ class Drawing:
 def draw(counts: Mapping[str, int]) -> Drawing:
     """Return the machine with the number of websites in each state: the chain above, where it may end below."""
     places = {state: (STEP_X * (i + 0.5), 46.0) for i, state in enumerate(CHAIN)}
-    others = [state for state in State if state not in places]
+    # terminated between the two that lead to it
+    others = sorted((state for state in State if state not in places), key=BELOW.index)
     room = len(CHAIN) / len(others)
     places |= {state: (STEP_X * room * (i + 0.5), 46.0 + STEP_Y) for i, state in enumerate(others)}
     arrows = [

@@ -38,6 +38,11 @@ DESCRIBED: dict[str, tuple[str, tuple[str, ...], dict[int, str]]] = {
         {202: "sent; workers carry it out", 409: "not sent: `why` says what stands in the way"},
     ),
     "GET /api/machine": ("The machine's edges, and how many websites are in each state.", (), {200: "the machine"}),
+    "GET /api/figures": (
+        "The oldest website on its way, and the time to live of recent ones.",
+        (),
+        {200: "`oldest` and `time_to_live`, null where there is nothing to tell"},
+    ),
     "GET /api/dead-letters": ("Dead letters, without their bodies, the latest first.", (), {200: "the letters"}),
     "GET /api/events": ("Server-sent events `states`: websites by state, whenever it changes.", (), {200: "a stream"}),
 }

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from ops import reading, searching
+from ops import progressing, reading, searching
 from ops.console.acting import LONGEST_REASON, VERBS, act
 from ops.console.api import chosen, one
 from ops.console.desk import body, desk, meant, person, shown_to, website_id, whole
@@ -23,7 +23,17 @@ TEMPLATES = Environment(
 )
 TEMPLATES.filters["words"] = lambda value: str(value).replace("_", " ")
 TEMPLATES.filters["moment"] = lambda value: str(value or "–")[:19].replace("T", " ")
+UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 SEE_OTHER = 303
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in the largest unit that it fills."""
+    size, unit = next(((size, unit) for size, unit in UNITS if seconds >= size), (0.001, "ms"))
+    return f"{seconds / size:.3g} {unit}"
+
+
+TEMPLATES.filters["span"] = span
 
 
 def page(request: Request, name: str, who: Person | None, status: int = 200, **values: Any) -> Response:
@@ -45,12 +55,14 @@ async def overview(request: Request) -> Response:
     who, here = person(request), desk(request)
     counts = await reading.states(here.store)
     failed = await searching.search(here.store, state=State.FAILED, limit=5)
+    figures = await progressing.figures(here.store, await here.pulse.estimates())
     drawing = draw(counts)
     return page(
         request,
         "overview.html",
         who,
         counts=counts,
+        figures=figures,
         failed=failed["websites"],
         size=(drawing.width, drawing.height),
         boxes=[(box.state, box.x, box.y, box.words, box.count) for box in drawing.boxes],
