@@ -38,14 +38,15 @@ async def search(
         Unusable: `after` is no place that a page has named.
     """
     place, _, last = (after or "").partition("|")
-    if after and not (_is_moment(place) and last.isascii() and last.isdecimal() and len(last) < 20):  # noqa: PLR2004 - a bigint
+    since = _moment(place)
+    if after and not (since and last.isascii() and last.isdecimal() and len(last) < 20):  # noqa: PLR2004 - a bigint
         raise reading.Unusable("after: is not the `next` of an earlier page")
     states = [state.value] if state else None
     asked = (text or "").strip().lower() or None
     limit = max(1, min(limit, LONGEST_PAGE))
     async with store.connection() as connection:
         records = await connection.fetch(
-            SQL["search"], states, site_type, seed_pack, asked, by_email, place or None, int(last or 0), limit + 1
+            SQL["search"], states, site_type, seed_pack, asked, by_email, since, int(last or 0), limit + 1
         )
     page = records[:limit]
     by_id = {status["website_id"]: status for status in await reading.statuses(store, [r["id"] for r in page])}
@@ -67,9 +68,9 @@ async def marks(store: Store, ids: list[int]) -> dict[int, tuple[int, int]]:
         }
 
 
-def _is_moment(text: str) -> bool:
+def _moment(text: str) -> str | None:
+    """Return a moment as PostgreSQL reads it too, None for anything else."""
     try:
-        datetime.fromisoformat(text)
+        return datetime.fromisoformat(text).isoformat()
     except ValueError:
-        return False
-    return True
+        return None

@@ -42,7 +42,6 @@ async def act(
         Unusable: no reason, or too long a one.
         BrokerError: it was not sent.
     """
-    reason = " ".join(reason.split())
     if not 1 <= len(reason) <= LONGEST_REASON:
         raise Unusable(f"reason: say why, in 1 to {LONGEST_REASON} characters")
     (result,) = await moving.send(

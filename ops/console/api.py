@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from ops import progressing, reading, searching
 from ops.console.acting import EFFECTS, VERBS, act, open_to
-from ops.console.desk import Desk, body, desk, meant, person, shown_to, website_id, whole
+from ops.console.desk import Desk, body, desk, meant, person, plain, shown_to, website_id, whole
 from ops.console.openapi import document
 from ops.console.people import Role
 from ops.console.settings import words
@@ -28,14 +28,19 @@ def chosen(request: Request) -> dict[str, Any]:
     state, limit = asked.get("state") or None, asked.get("limit") or "50"
     if state and state not in list(State):
         raise HTTPException(400, f"state: must be one of {', '.join(State)}")
-    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:6]) <= searching.LONGEST_PAGE):
+    if not (
+        limit.isascii()
+        and limit.isdecimal()
+        and len(limit) <= len(str(searching.LONGEST_PAGE))
+        and 1 <= int(limit) <= searching.LONGEST_PAGE
+    ):
         raise HTTPException(400, f"limit: must be 1 to {searching.LONGEST_PAGE}")
     return {
         "state": State(state) if state else None,
-        "site_type": asked.get("site_type") or None,
-        "seed_pack": asked.get("seed_pack") or None,
-        "text": asked.get("q") or None,
-        "after": asked.get("after") or None,
+        "site_type": plain(asked.get("site_type")) or None,
+        "seed_pack": plain(asked.get("seed_pack")) or None,
+        "text": plain(asked.get("q")) or None,
+        "after": plain(asked.get("after")) or None,
         "limit": int(limit),
     }
 
@@ -75,7 +80,7 @@ async def command(request: Request) -> Response:
     await one(here, number)
     result = await act(
         here.store, here.broker, here.settings.namespace, number, request.path_params["verb"],
-        seq=whole(said, "seq"), reason=str(said.get("reason") or ""), actor=who.actor,
+        seq=whole(said, "seq"), reason=plain(str(said.get("reason") or "")), actor=who.actor,
     )  # fmt: skip
     return JSONResponse(result, ACCEPTED if result["sent"] else CONFLICT)
 

@@ -33,6 +33,7 @@ from ops.reading import Unusable
 CONNECTIONS = 4
 """To the database. Reads of people take turns; the workers have the rest."""
 STOP_SECONDS = 5
+LONGEST_PATH = 300
 CONTENT_POLICY = (
     b"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -118,7 +119,10 @@ class Front:
             await send(message)
 
         try:
-            await self._app(scope, receive, answer)
+            if len(request.url.path) > LONGEST_PATH:
+                await _said(request, 404, "no address of ours is so long")(scope, receive, answer)
+            else:
+                await self._app(scope, receive, answer)
         except Exception as error:
             if status:
                 raise
@@ -166,7 +170,9 @@ def _said(request: Request, status: int, text: str, headers: dict[str, str] | No
         return JSONResponse({"error": text}, status, headers)
     if status == 401 and request.method == "GET":  # noqa: PLR2004
         return RedirectResponse("/login", 303)
-    who = request.app.state.desk.people.of(request) if "app" in request.scope else None
+    if "app" not in request.scope:
+        return PlainTextResponse(text, status)
+    who = request.app.state.desk.people.of(request)
     answer = pages.page(request, "error.html", who, status, text=text)
     answer.headers.update(headers or {})
     return answer

@@ -1,6 +1,7 @@
 """What every route of the console stands on: one process's settings and connections, and one request's person."""
 
 import json
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -95,6 +96,12 @@ def meant(request: Request, who: Person, said: dict[str, Any]) -> None:
     shown = said.get("csrf") or request.headers.get("x-csrf-token")
     if who.ambient and not desk(request).people.meant_it(request, str(shown or "")):
         raise HTTPException(403, "this form is not one of ours, or too old: open the page again")
+
+
+def plain(text: str | None) -> str:
+    """Return a text on one line, without what no column can hold: controls and lone surrogates."""
+    held = (" " if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in text or "")
+    return " ".join("".join(held).split())
 
 
 def whole(said: dict[str, Any], name: str, default: int | None = None) -> int:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from ops import progressing, reading, searching
 from ops.console.acting import LONGEST_REASON, VERBS, act
 from ops.console.api import chosen, one
-from ops.console.desk import body, desk, meant, person, shown_to, website_id, whole
+from ops.console.desk import body, desk, meant, person, plain, shown_to, website_id, whole
 from ops.console.drawing import draw
 from ops.console.people import CSRF_COOKIE, SESSION_COOKIE, Person, Role
 from ops.looking import dead_letters
@@ -106,7 +106,7 @@ async def command(request: Request) -> Response:
         raise HTTPException(400, f"nothing was sent: to terminate, type the website's number, {number}")
     result = await act(
         here.store, here.broker, here.settings.namespace, number, verb,
-        seq=whole(said, "seq"), reason=str(said.get("reason") or ""), actor=who.actor,
+        seq=whole(said, "seq"), reason=plain(str(said.get("reason") or "")), actor=who.actor,
     )  # fmt: skip
     if not result["sent"]:
         return page(request, "website.html", who, 409, site=found, sent=None, refused=f"Not sent: {result['why']}")

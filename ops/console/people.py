@@ -85,7 +85,7 @@ class People:
     def _by_session(self, cookie: str) -> Person | None:
         head, _, signature = cookie.rpartition(".")
         parts = head.split(".")
-        if len(parts) != 4 or not parts[1].isdecimal() or int(parts[1]) < self._clock():  # noqa: PLR2004
+        if len(parts) != 4 or not re.fullmatch(r"[0-9]{1,12}", parts[1]) or int(parts[1]) < self._clock():  # noqa: PLR2004
             return None
         for name, role, secret in self._tokens:
             mine = parts[0] == role and parts[3] == name.encode().hex()

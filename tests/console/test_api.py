@@ -251,3 +251,25 @@ async def test_hostile_text_is_text(console: Console) -> None:
             assert "<img" not in text
         assert "&lt;script&gt;alert(1)" in text
         assert (await client.get(f"/api/websites/{uuid4().int}")).status_code == 404
+
+
+async def test_nonsense_is_refused_and_never_a_defect(console: Console) -> None:
+    """Numbers beyond counting, characters that no column holds, broken bodies: the answer names what is wrong."""
+    await console.db.execute("INSERT INTO pwb_websites (id, created_at, updated_at) VALUES (7, now(), now())")
+    digits = "9" * 5000
+    async with console.client(OPERATOR) as client:
+        for query in ("q=%00", "q=%ED%A0%80", "seed_pack=%00&site_type=%00", "after=%00"):
+            assert (await client.get(f"/api/websites?{query}")).status_code in (200, 400), query
+        for query in (f"limit={digits}", "after=2026-W01-1|x", f"after=2026-01-01|{digits}", "after=0001-01-01|-1"):
+            assert (await client.get(f"/api/websites?{query}")).status_code == 400, query
+        assert (await client.get("/api/websites?after=2026-W01-1|1")).status_code == 200
+        assert (await client.get(f"/api/websites/{digits}")).status_code == 404
+        assert (await client.get(f"/websites/{digits}")).status_code == 404
+        for content in (b"{", b"[]", b"\xff", b"[" * 60_000, b'{"seq": 1e400}', b'{"seq": true}', b'{"seq": -1}'):
+            assert (await client.post(f"{KEPT}/suspend", content=content)).status_code == 400, content[:20]
+        assert (await client.post(f"{KEPT}/suspend", content=b"x" * 70_000)).status_code == 413
+        odd = {"seq": 0, "reason": "\x00 \ud800"}
+        assert (await client.post(f"{KEPT}/suspend", content=json.dumps(odd))).status_code == 400
+        assert (await client.get(f"{KEPT}/provisioning?token={digits}.{digits}.x")).status_code == 200
+    async with console.client(cookie=f"provisioner_session=operator.{digits}.x.x.x") as client:
+        assert (await client.get("/api/machine")).status_code == 401
