@@ -85,8 +85,8 @@ lock: ## Resolve the dependencies anew, into requirements.txt and requirements-d
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT \
 	&& $(PYTHON) -m venv "$$scratch" \
 	&& "$$scratch/bin/pip" --disable-pip-version-check install --quiet "pip-tools>=7.5" \
-	&& $(call PIP_COMPILE,"$$scratch") --output-file requirements.txt \
-	&& $(call PIP_COMPILE,"$$scratch") --extra local --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	&& $(call PIP_COMPILE,"$$scratch") --extra console --output-file requirements.txt \
+	&& $(call PIP_COMPILE,"$$scratch") --extra console --extra local --extra dev --constraint requirements.txt --output-file requirements-dev.txt
 
 clean: ## Remove .venv and all that was generated
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -415,6 +415,46 @@ def redrive_dead_letters(*, message_ids: tuple[str, ...], every: bool, reason: s
 
 
 @main.command()
+def console() -> None:
+    """Serve the page and the JSON API for ops and the signup system; docs/console.md has its settings.
+
+    Example: PROVISIONER_CONSOLE_OPERATOR_TOKENS=ana=… provisioner console
+    """
+    settings = settings_or_exit()
+    try:
+        from ops.console.app import run_console
+        from ops.console.settings import load_console_settings
+    except ModuleNotFoundError as missing:
+        fail(f"the console needs {missing.name}: pip install 'website-provisioner[console]'", USAGE)
+    from consumer.logs import configure_logs
+
+    configure_logs(settings.log_level, settings.log_format)
+    try:
+        run_console(settings, load_console_settings())
+    except WrongSettings as wrong:
+        fail(str(wrong), USAGE)
+
+
+@main.command("follow-token")
+@click.argument("website_id", type=click.IntRange(1))
+@click.option("--seconds", type=click.IntRange(1), default=3600, show_default=True, help="How long it is valid.")
+@as_json
+def follow_token(*, website_id: int, seconds: int, as_json: bool) -> None:
+    """Make a token by which a browser may follow one website in the console's API, and no other.
+
+    Example: provisioner follow-token 42 --seconds 3600
+    """
+    from ops.console.following import Followers
+    from ops.console.settings import read_console_settings
+
+    try:
+        token, expires = Followers(read_console_settings()).mint(website_id, seconds)
+    except (ValueError, WrongSettings) as wrong:
+        fail(str(wrong), USAGE)
+    show({"token": token, "expires": expires}, as_json=as_json, table=lambda made: click.echo(made["token"]))
+
+
+@main.command()
 @click.option("--count", type=click.IntRange(10, 5000), default=200, show_default=True, help="How many websites.")
 @click.option("--keep", is_flag=True, help="Leave its database and queues, to look around.")
 def demo(*, count: int, keep: bool) -> None:

@@ -1,6 +1,6 @@
 """Sends a command of ops to websites, each with the seq that was seen; says which could not take it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
 from consumer.broker import Broker
@@ -23,8 +23,11 @@ async def send(
     every: State | None,
     actor: str,
     reason: str | None,
+    seen: Mapping[int, int] | None = None,
 ) -> list[dict[str, Any]]:
     """Publish `trigger` for websites by id, or for all in a state; return what was sent and what could not be.
+
+    `seen` has the seq at which somebody looked, by id: a website that has moved since is left alone.
 
     Raises:
         BrokerError: nothing more was sent than what the answer would have named.
@@ -39,18 +42,21 @@ async def send(
     for status in statuses:
         state = reading.our_state(status["state"])
         planned = plan(state, trigger) if state else Illegal(reading.NOT_OURS)
-        taken = isinstance(planned, Transition)
+        moved = seen is not None and seen.get(status["website_id"], status["seq"]) != status["seq"]
+        taken = isinstance(planned, Transition) and not moved
         results.append(
             {
                 "website_id": status["website_id"],
                 "subdomain": status["subdomain"],
                 "state_before": status["state"],
                 "sent": taken,
-                "why": _why(planned),
+                "why": f"it has moved since you looked, and is {status['state']}" if moved else _why(planned),
+                "message_id": None,
             }
         )
         if taken:
             messages.append(command(topology, trigger, status["website_id"], status["seq"], actor=actor, reason=reason))
+            results[-1]["message_id"] = messages[-1].message_id
     if messages:
         async with publishing(broker) as session:
             await publish_all(session, messages)

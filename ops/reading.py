@@ -15,6 +15,10 @@ SQL = read_statements("ops.sql")
 NOT_OURS = "In a state of the existing product's own; this service does not move it"
 
 
+class Unusable(ValueError):  # noqa: N818
+    """What somebody asked for cannot be used; the text names the field and says why."""
+
+
 class NotFound(Exception):  # noqa: N818
     """There is no such website; the text says what was looked for."""
 

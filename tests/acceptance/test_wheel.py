@@ -51,7 +51,7 @@ def test_every_file_that_is_read_at_run_time_is_in_the_wheel(wheel):
     needed = {
         str(path.relative_to(ROOT))
         for package in PACKAGES
-        for pattern in ("*.sql", "*.yml", "*.py")
+        for pattern in ("*.sql", "*.yml", "*.py", "*.html", "*.css", "*.js", "*.svg")
         for path in (ROOT / package).rglob(pattern)
     }
     assert not needed - names
