@@ -7,6 +7,7 @@ import asyncpg
 import pytest_asyncio
 
 from consumer.store import SQL as CONSUMER
+from consumer.store import Store
 from seeders.seeding import SQL as SEEDERS
 
 WEBSITES = 3000
@@ -14,6 +15,7 @@ STATEMENTS = {
     **{f"consumer/{name}": text for name, text in CONSUMER.items()},
     **{f"seeders/{n}": t for n, t in SEEDERS.items()},
 }
+SESSION = {"enable_seqscan": "off", "plan_cache_mode": "force_generic_plan", "jit": "off"}
 TABLES = ("pwb_", "provisioning_transitions")
 FILL = f"""
 INSERT INTO pwb_websites (id, subdomain, created_at, updated_at)
@@ -41,9 +43,7 @@ UPDATE pwb_websites SET provisioning_due_at = NULL WHERE id % 10 <> 0;
 @pytest_asyncio.fixture
 async def filled(database_url: str) -> Any:
     """A database with rows to scan, and a session such as a worker's."""
-    connection = await asyncpg.connect(
-        database_url, server_settings={"enable_seqscan": "off", "plan_cache_mode": "force_generic_plan", "jit": "off"}
-    )
+    connection = await asyncpg.connect(database_url, server_settings=SESSION)
     await connection.execute(FILL)
     await connection.execute("ANALYZE")
     yield connection
@@ -63,6 +63,14 @@ async def test_no_hot_statement_scans_a_table(filled: Any) -> None:
         if found:
             scans[name] = found[0]
     assert not scans, f"these statements read whole tables: {scans}"
+
+
+async def test_a_workers_session_is_such_a_session(database_url: str) -> None:
+    """What is explained above is what workers run."""
+    store = Store(database_url, size=1)
+    async with store.connection() as connection:
+        assert {name: await connection.fetchval(f"SHOW {name}") for name in SESSION} == SESSION
+    await store.close()
 
 
 async def test_the_check_can_fail(filled: Any) -> None:
