@@ -1,9 +1,10 @@
 -- Nothing more is owed to websites at rest, once the broker has answered for their last event. Only where it is still
--- their last, they still rest, and no attempt is waited for: a go_live that was asked for keeps its clock.
+-- their last, they still rest, and no attempt is waited for: a go_live that was asked for keeps its clock. The state is
+-- no expression that an index has: by it, the planner would read every website at rest.
 UPDATE pwb_websites AS w
    SET provisioning_due_at = NULL, provisioning_published_seq = w.provisioning_seq
   FROM unnest($1::bigint[], $2::int[]) AS rest (website_id, seq)
  WHERE w.id = rest.website_id
    AND w.provisioning_seq = rest.seq
    AND w.provisioning_attempts = 0
-   AND (w.provisioning_state = ANY ($3::text[]) OR (w.provisioning_state = 'ready' AND NOT w.auto_go_live))
+   AND (w.provisioning_state || '' = ANY ($3::text[]) OR (w.provisioning_state || '' = 'ready' AND NOT w.auto_go_live))
