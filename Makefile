@@ -46,8 +46,8 @@ test: lint ## Check everything: ruff, mypy, and all tests on a real PostgreSQL a
 faults: setup ## Inject every numbered fault for as long as the catalogue says, and write docs/faults.md
 	@$(BIN)/pytest -p tests.faults.plugin -m fault --full-faults --faults-record $(PYTEST)
 
-bench: setup ## Measure it against a plain consumer, on servers of its own
-	@$(BIN)/python -m bench $(BENCH)
+bench: setup ## Measure it against a plain consumer, on servers of its own, and write docs/performance.md
+	@$(BIN)/python -m bench --write $(BENCH)
 
 lint: setup ## Check style and types only
 	@echo "== ruff: rules"
