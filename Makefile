@@ -52,8 +52,8 @@ simulate: setup ## Try new seeds of the simulation for SECONDS (60), and keep th
 faults: setup ## Inject every numbered fault for as long as the catalogue says, and write docs/faults.md
 	@$(BIN)/pytest -p tests.faults.plugin -m fault --full-faults --faults-record $(PYTEST)
 
-bench: setup ## Measure it against a plain consumer, on servers of its own
-	@$(BIN)/python -m bench $(BENCH)
+bench: setup ## Measure it against a plain consumer, on servers of its own, and write docs/performance.md
+	@$(BIN)/python -m bench --write $(BENCH)
 
 mutate: setup ## Break the design on purpose, one mutation a time, and show which test notices
 	@$(BIN)/python -m tests.mutations

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 SITE_TYPES = ("residential", "commercial", "vacation_rental")
 WARM_UP = 64
 """Websites before anything is measured: connections are open then, statements prepared, packs read."""
+LIVE = "SELECT count(*) FROM pwb_websites WHERE provisioning_state = 'live'"
 LOOK_SECONDS = 0.02
 """How often the database is asked how many are live; one look takes 0.2 ms of its CPU."""
 PATIENCE_SECONDS = 20.0
@@ -198,16 +199,32 @@ class Run:
 
     async def until_live(self, count: int) -> float:
         """Wait until that many websites are live; return when that was seen, in seconds of time.monotonic()."""
+        return await self.until(LIVE, count)
+
+    async def until(self, question: str, count: int) -> float:
+        """Wait until a question to the database has at least this answer; return when, by time.monotonic().
+
+        Raises:
+            NotExact: it stands still.
+        """
         best, since = 0, time.monotonic()
-        while (live := await self.live()) < count:
-            if live > best:
-                best, since = live, time.monotonic()
+        while (found := await self.connection.fetchval(question)) < count:
+            if found > best:
+                best, since = found, time.monotonic()
             if time.monotonic() - since > PATIENCE_SECONDS:
-                raise NotExact(self._told(f"stands at {live} of {count} websites live"))
+                raise NotExact(self._told(f"stands at {found} of {count} ({question})"))
             if ended := [process.returncode for process in self.processes if process.returncode is not None]:
                 raise NotExact(self._told(f"worker processes ended with {ended}"))
             await asyncio.sleep(LOOK_SECONDS)
         return time.monotonic()
+
+    async def live_since(self) -> dict[int, float]:
+        """Return when each website became live, in seconds since 1970: when its last log row was written."""
+        records = await self.connection.fetch(
+            "SELECT website_id, extract(epoch FROM occurred_at)::float8 AS since FROM provisioning_transitions "
+            "WHERE to_state = 'live'"
+        )
+        return {record["website_id"]: record["since"] for record in records}
 
     def _told(self, what: str) -> str:
         """Return what went wrong, with the end of the workers' logs."""
@@ -217,9 +234,7 @@ class Run:
 
     async def live(self) -> int:
         """Return how many websites are live."""
-        found: int = await self.connection.fetchval(
-            "SELECT count(*) FROM pwb_websites WHERE provisioning_state = 'live'"
-        )
+        found: int = await self.connection.fetchval(LIVE)
         return found
 
     async def consumed_by(self, consumers: int) -> None:

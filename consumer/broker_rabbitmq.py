@@ -10,6 +10,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, cast
 from uuid import uuid4
 
@@ -24,7 +25,7 @@ from aiormq.exceptions import (
     DeliveryError,
     PublishError,
 )
-from pamqp import decode
+from pamqp import decode, frame
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 from yarl import URL
@@ -414,11 +415,11 @@ class RabbitPublisher(PublisherSession):
         if self.closed.is_set() or channel.is_closed:
             return BrokerDown("the publishing connection is closed")
         message_id = message.message_id or uuid4().hex
-        publish = Basic.Publish(exchange=message.exchange, routing_key=message.routing_key, mandatory=message.mandatory)
         try:
+            publish = _publish_frame(channel.number, message.exchange, message.routing_key, message.mandatory)
             header = ContentHeader(properties=_properties(message, message_id), body_size=len(message.body))
             body = channel._split_body(message.body)  # noqa: SLF001 - how large a frame may be is the channel's to know
-            pieces.append(ChannelFrame.marshall(channel.number, [publish, header, *body]).payload)
+            pieces.append(publish + ChannelFrame.marshall(channel.number, [header, *body]).payload)
         except UNWRITABLE as error:
             return BrokerError(f"{message.type} cannot be written as AMQP: {error}")
         confirm = channel.create_future()
@@ -467,6 +468,12 @@ def _answer(message: Message, answer: "asyncio.Future[Any] | BrokerError", lost:
             return Unroutable(f"there is no exchange {message.exchange}; {INIT}")
         case BaseException() as error:
             return BrokerDown(f"no confirm for {message.type}: {told(error)}")
+
+
+@lru_cache(maxsize=64)
+def _publish_frame(channel: int, exchange: str, routing_key: str, mandatory: bool) -> bytes:  # noqa: FBT001 - AMQP's own
+    """Return the frame that says where a message goes: the same for all that go there, and we send to few places."""
+    return frame.marshal(Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=mandatory), channel)
 
 
 def _properties(message: Message, message_id: str) -> Basic.Properties:

@@ -1,6 +1,7 @@
 """Deliveries that wait for a worker, in two lanes: commands first, signups as far as admission lets them.
 
-The broker's callbacks only put; workers take what is already waiting, up to a batch. Nothing here awaits the network.
+The broker's callbacks only put; workers take what is already waiting and of one kind, up to a batch. Nothing here
+awaits the network.
 """
 
 import asyncio
@@ -90,7 +91,7 @@ class Intake:
         self._arrived.set()
 
     async def take(self, limit: int) -> list[Waiting]:
-        """Wait until something may be taken, and take what is there, up to `limit`: never wait to fill up."""
+        """Wait until something may be taken, and take what there is of one kind, up to `limit`: never wait for more."""
         while not (batch := self._collect(limit)):
             self._arrived.clear()
             await self._arrived.wait()
@@ -98,11 +99,9 @@ class Intake:
         return batch
 
     def _collect(self, limit: int) -> list[Waiting]:
-        batch: list[Waiting] = []
-        while self._commands and len(batch) < limit:
-            batch.append(self._commands.popleft())
-        if self._signups and len(batch) < limit:
-            count = min(limit - len(batch), len(self._signups), self._admission.room())
+        batch = self._take_like_commands(limit)
+        if self._signups and not batch:
+            count = min(limit, len(self._signups), self._admission.room())
             if count <= 0:
                 self._admission.wanted()
             else:
@@ -111,6 +110,17 @@ class Intake:
         if batch and (self._commands or (self._signups and self._admission.room() > 0)):
             # For the next worker. Never after an empty hand: two idle workers would wake each other without end.
             self._arrived.set()
+        return batch
+
+    def _take_like_commands(self, limit: int) -> list[Waiting]:
+        """Take the oldest command and those like it: every kind in a transaction costs statements of its own, and
+        commands that were carried out together come back together."""
+        batch: list[Waiting] = []
+        others: deque[Waiting] = deque()
+        for waiting in self._commands:
+            alike = not batch or waiting.delivery.type == batch[0].delivery.type
+            (batch if alike and len(batch) < limit else others).append(waiting)
+        self._commands = others
         return batch
 
     def put_down(self, batch: Sequence[Waiting]) -> None:

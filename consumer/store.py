@@ -288,8 +288,12 @@ class Store:
             "lock_timeout": f"{lock_timeout_seconds * 1000:.0f}",
             "statement_timeout": f"{statement_timeout_seconds * 1000:.0f}",
             "idle_in_transaction_session_timeout": f"{idle_transaction_seconds * 1000:.0f}",
-            # Generic plans that were made on empty tables scan sequentially for ever (measured, A8).
+            # One plan a statement, made once: for an array of one the planner would plan anew each time. Made on empty
+            # tables and kept, such a plan must not join or scan whole tables: rows are looked up by their keys (A8).
+            "plan_cache_mode": "force_generic_plan",
             "enable_seqscan": "off",
+            "enable_hashjoin": "off",
+            "enable_mergejoin": "off",
             "jit": "off",
         }
         self._pool: Any = None

@@ -60,7 +60,26 @@ async def test_commands_go_before_signups():
     arrived = [signup(1), step(2), signup(3), step(4)]
     for delivery in arrived:
         intake.put(delivery)
-    assert [delivery.tag for delivery in await taken_now(intake, 16)] == [2, 4, 1, 3]
+    assert [delivery.tag for delivery in await taken_now(intake, 16)] == [2, 4]
+    assert [delivery.tag for delivery in await taken_now(intake, 16)] == [1, 3]
+
+
+async def test_a_batch_is_of_one_kind():
+    """The oldest command decides of which; the others keep their order, and none is passed over for ever."""
+    intake, _ = make_intake()
+    kinds = ["complete_links", "mark_ready", "complete_links", "go_live", "mark_ready"]
+    for tag, kind in enumerate(kinds):
+        intake.put(make_delivery({"website_id": tag}, type=f"provisioning.{kind}", tag=tag))
+    assert [[delivery.tag for delivery in await taken_now(intake, 16)] for _ in range(3)] == [[0, 2], [1, 4], [3]]
+
+
+async def test_a_kind_beyond_the_limit_waits_its_turn():
+    """What does not fit into a batch stands behind nothing that came later."""
+    intake, _ = make_intake()
+    for tag in range(3):
+        intake.put(step(tag))
+    intake.put(make_delivery({"website_id": 9}, type="provisioning.go_live", tag=9))
+    assert [[delivery.tag for delivery in await taken_now(intake, 2)] for _ in range(3)] == [[0, 1], [2], [9]]
 
 
 async def test_what_is_there_is_taken_and_nothing_is_waited_for():
