@@ -22,9 +22,10 @@ COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001
 WORKDIR /tmp
-# The settings are right, PostgreSQL answers, and the schema is there. It does not ask RabbitMQ: a worker outlives an
-# outage of the broker by itself, and a restart would only cost it its connections.
-HEALTHCHECK --interval=30s --timeout=10s --start-period=10s --retries=3 \
-    CMD ["provisioner", "list", "--limit", "1", "--json"]
+# Whether the worker is ready: registered at RabbitMQ, PostgreSQL takes its writes, the schema is there. Who restarts
+# containers should ask /livez instead: a worker outlives an outage by itself, and a restart would only cost it its
+# connections.
+ENV PROVISIONER_HTTP_PORT=9464
+HEALTHCHECK --interval=30s --timeout=10s --start-period=10s --retries=3 CMD ["provisioner", "ready"]
 ENTRYPOINT ["provisioner"]
 CMD ["worker"]

@@ -13,12 +13,16 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 py
 # For how long `make simulate` goes on.
 SECONDS ?= 60
 
+# For how long faults strike in `make nemesis`. Its seed, if it is to be a certain one: make nemesis SEED="--seed 4711"
+NEMESIS ?= 300
+SEED ?=
+
 # More arguments for pytest: make test PYTEST="-k schema -x"
 PYTEST ?=
 # More arguments for the benchmark: make bench BENCH="--repeats 3"
 BENCH ?=
 
-.PHONY: help setup demo test simulate faults mutate bench lint format docs lock clean FORCE
+.PHONY: help setup demo test simulate faults nemesis mutate bench lint format docs lock clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -43,14 +47,17 @@ demo: setup ## Provision 200 websites before your eyes, on servers of its own
 	@$(BIN)/provisioner demo
 
 test: lint ## Check everything: ruff, mypy, and all tests on a real PostgreSQL and RabbitMQ
-	@echo "== pytest: all tests, on a PostgreSQL and a RabbitMQ of their own"
-	@$(BIN)/pytest $(PYTEST)
+	@echo "== pytest: all tests, in two processes, each with a PostgreSQL and a RabbitMQ of its own"
+	@$(BIN)/pytest -n 2 --dist worksteal $(PYTEST)
 
 simulate: setup ## Try new seeds of the simulation for SECONDS (60), and keep those that fail
 	@$(BIN)/python -m tests.simulation.run --seconds $(SECONDS)
 
 faults: setup ## Inject every numbered fault for as long as the catalogue says, and write docs/faults.md
 	@$(BIN)/pytest -p tests.faults.plugin -m fault --full-faults --faults-record $(PYTEST)
+
+nemesis: setup ## Let random faults of all classes strike for NEMESIS (300) seconds under load, then drain and reckon
+	@$(BIN)/python -m tests.faults.nemesis --seconds $(NEMESIS) $(SEED)
 
 bench: setup ## Measure it against a plain consumer, on servers of its own, and write docs/performance.md
 	@$(BIN)/python -m bench --write $(BENCH)

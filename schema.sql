@@ -214,6 +214,46 @@ CREATE TABLE IF NOT EXISTS provisioning_transitions (
     CONSTRAINT provisioning_transitions_message_once UNIQUE (website_id, message_id)
 );
 
+-- Operator actions: what people did that is no transition (pause, redrive, edit, discard), one row each, written before
+-- it takes effect; `outcome` is null until it is known, and stays null where the tool died.
+CREATE TABLE IF NOT EXISTS provisioning_operator_actions (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    actor text NOT NULL,
+    verb text NOT NULL,
+    reason text,
+    message_id text,
+    website_id bigint,
+    detail jsonb NOT NULL DEFAULT '{}',
+    outcome text,
+    occurred_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS index_provisioning_operator_actions_on_website_id
+    ON provisioning_operator_actions (website_id) WHERE website_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS index_provisioning_operator_actions_on_message_id
+    ON provisioning_operator_actions (message_id) WHERE message_id IS NOT NULL;
+
+-- Workers: one row a worker process, written by itself every few seconds, so that people see who runs. `paused` is its
+-- answer: it takes nothing, and has nothing in its hands. A row that nobody writes any more is deleted by the others.
+CREATE TABLE IF NOT EXISTS provisioning_workers (
+    id uuid PRIMARY KEY,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    version text NOT NULL,
+    since timestamptz NOT NULL,
+    seen_at timestamptz NOT NULL DEFAULT now(),
+    in_flight integer NOT NULL DEFAULT 0,
+    paused boolean NOT NULL DEFAULT false,
+    last_delivery_at timestamptz
+);
+
+-- Pauses: what people want, one row for `all` workers, those that start later among them, or for one worker's id.
+CREATE TABLE IF NOT EXISTS provisioning_pauses (
+    worker text PRIMARY KEY,
+    actor text NOT NULL,
+    reason text NOT NULL,
+    since timestamptz NOT NULL DEFAULT now()
+);
+
 -- States: unknown ones are refused, and failed goes with its error and its time. NOT VALID first, so that rows of
 -- the existing product which break a rule do not stop the rest; they are reported instead.
 DO $$

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,18 @@ from consumer import failpoints
 from consumer.admission import Admission
 from consumer.backoff import Backoff
 from consumer.broker import Broker
+from consumer.census import Census
 from consumer.config import Settings
 from consumer.consumption import Consumption
 from consumer.database_probe import DatabaseProbe
 from consumer.dispatcher import Dispatcher
 from consumer.errors import Infrastructure, classify
 from consumer.gate import Gate
+from consumer.health import Health
 from consumer.intake import Intake
+from consumer.listener import Listener
 from consumer.logs import log
+from consumer.presence import Presence
 from consumer.provision import Policy, Provision
 from consumer.publisher import Publisher
 from consumer.store import Store
@@ -27,7 +31,10 @@ from consumer.topology import Topology
 from consumer.worker import DATABASE, Worker
 from seeders import PackLibrary, Seeders
 
+CANCEL_AGAIN_SECONDS = 0.25
 SHIPPED_PACKS = Path(__file__).parents[1] / "seeders" / "packs"
+MAX_PACK_WARNINGS = 20
+"""A pack of thousands of properties may warn of each; who mends it needs the first."""
 
 
 def make_broker(settings: Settings) -> Broker:
@@ -56,7 +63,14 @@ def make_store(settings: Settings, *, size: int) -> Store:
 
 def make_packs(settings: Settings) -> PackLibrary:
     """Return the seed packs: the settings' own folder before those that ship."""
-    return PackLibrary([*([settings.packs_dir] if settings.packs_dir else []), SHIPPED_PACKS])
+    return PackLibrary([*([settings.packs_dir] if settings.packs_dir else []), SHIPPED_PACKS], warn=_pack_warned)
+
+
+def _pack_warned(pack: str, warnings: tuple[str, ...]) -> None:
+    for warning in warnings[:MAX_PACK_WARNINGS]:
+        log.warning("pack warning", pack=pack, reason=warning)
+    if (more := len(warnings) - MAX_PACK_WARNINGS) > 0:
+        log.warning("pack warning", pack=pack, reason=f"and {more} more")
 
 
 class App:
@@ -74,14 +88,17 @@ class App:
         self.settings = settings
         self.topology = Topology(settings.namespace)
         self.broker = broker or make_broker(settings)
-        # One connection a worker, one each for dispatcher, admission and probe.
-        self.store = store or make_store(settings, size=settings.concurrency + 3)
+        # One connection a worker, one each for dispatcher, admission, probe, and the census with its lock; presence and
+        # readiness borrow for a moment.
+        self.store = store or make_store(settings, size=settings.concurrency + 3 + settings.answers)
         self.gate = Gate()
         self.gate.close(DATABASE, "not connected yet")
         self.admission = Admission(settings.admission_limit, self._under_way)
         self.intake = Intake(self.topology.signups, self.admission)
         self.admission.on_room = self.intake.wake
-        self.publisher = Publisher(self.broker, self.gate, self._backoff())
+        self.publisher = Publisher(
+            self.broker, self.gate, self._backoff(), refusal_seconds=2 * settings.watchdog_seconds
+        )
         self.consumption = Consumption(
             self.broker,
             self.topology,
@@ -100,9 +117,18 @@ class App:
             stall_seconds=settings.stall_seconds,
             interval_seconds=settings.dispatch_interval_seconds,
         )
+        self.presence = Presence(
+            self.store, self.gate, self.consumption, self.intake, interval_seconds=settings.presence_seconds
+        )
         library = packs or make_packs(settings)
         self.workers = [self._worker(library) for _ in range(settings.concurrency)]
         self.stopping = asyncio.Event()
+        self.running: dict[str, asyncio.Task[Any]] = {}
+        """The loops of this process by name; none ends before the process does."""
+        self.census = Census(
+            self.store, self.broker, self.topology, self.gate, interval_seconds=settings.census_seconds
+        )
+        self.listener = Listener(Health(self, self.census).routes) if settings.answers else None
 
     def _backoff(self) -> Backoff:
         return Backoff(self.settings.reconnect_base_seconds, self.settings.reconnect_cap_seconds)
@@ -142,11 +168,14 @@ class App:
     async def run(self) -> None:
         """Run until `stopping` is set, then stop well: finish what was started, hand back what was not."""
         await failpoints.reach("boot")
+        await self._listen()
         supervisors = [
             self._spawn(self.publisher.run(), "publisher"),
             self._spawn(self.probe.run(), "database probe"),
             self._spawn(self.admission.run(), "admission"),
             self._spawn(self.dispatcher.run(), "dispatcher"),
+            self._spawn(self.presence.run(), "presence"),
+            *([self._spawn(self.census.run(), "census")] if self.listener else []),
         ]
         workers = [
             self._spawn(worker.run(self.stopping), f"worker {number}") for number, worker in enumerate(self.workers)
@@ -161,18 +190,27 @@ class App:
             self.stopping.set()
             await self._stop(workers)
         finally:
-            for task in (*supervisors, *workers, consumption, stopped):
-                task.cancel()
-            await asyncio.gather(*supervisors, *workers, consumption, stopped, return_exceptions=True)
+            await _ended((*supervisors, *workers, consumption, stopped))
             await self.consumption.close()
             await self.store.close()
+            if self.listener:
+                await self.listener.close()
         for task in done:
             if task is not stopped and not task.cancelled() and (error := task.exception()):
                 raise error
 
-    @staticmethod
-    def _spawn(coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        return asyncio.create_task(coroutine, name=name)
+    async def _listen(self) -> None:
+        """Answer for our health from the first moment on. Raises CannotListen."""
+        settings = self.settings
+        if self.listener and settings.http_socket:
+            await self.listener.listen_locally(settings.http_socket)
+        elif self.listener and settings.http_port is not None:
+            port = await self.listener.listen(settings.http_host, settings.http_port)
+            log.info("listening", host=settings.http_host, port=port)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        task = self.running[name] = asyncio.create_task(coroutine, name=name)
+        return task
 
     async def _consume(self) -> None:
         """Consume nothing before the database has answered once."""
@@ -186,13 +224,23 @@ class App:
             if task not in busy:
                 task.cancel()
         await self.consumption.stop()
-        await self.consumption.hand_back()
+        handed_back = await self.consumption.hand_back()
         if busy:
             _, unfinished = await asyncio.wait(busy, timeout=self.settings.drain_seconds)
             if unfinished:
                 log.warning("stopped before the end", count=len(unfinished), seconds=self.settings.drain_seconds)
-        handed_back = await self.consumption.hand_back()
+        handed_back += await self.consumption.hand_back()
+        await self.presence.leave()
         log.info("stopped", handed_back=handed_back)
+
+
+async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended: aio-pika loses a cancel that comes while it closes a connection."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def run_worker(settings: Settings) -> None:

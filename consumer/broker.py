@@ -77,6 +77,29 @@ class QueueCounts:
     consumers: int
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An exchange or a queue of ours, as the broker answers for it."""
+
+    what: str
+    there: bool
+    differs: str | None = None
+    """What is other than we would make it."""
+    untold: str | None = None
+    """Why the broker does not say how it was made."""
+    ready: int | None = None
+    consumers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What can be asked over AMQP. Policies, bindings, replicas and alarms cannot."""
+
+    product: str
+    version: str
+    parts: Sequence[Part]
+
+
 class ConsumerSession(Protocol):
     """A connection that only consumes, with its channel. Once `closed` is set it is of no more use."""
 
@@ -116,6 +139,11 @@ class PublisherSession(Protocol):
     """A connection that only publishes, with confirms. Once `closed` is set it is of no more use."""
 
     closed: asyncio.Event
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker has said that it takes nothing, because it is short of something."""
+        return False
 
     async def publish_all(self, messages: Sequence[Message]) -> list[BrokerError | None]:
         """Publish messages together, in order, and wait for the broker's confirms.
@@ -158,6 +186,9 @@ class Broker(Protocol):
 
     async def delete(self, topology: Topology) -> None:
         """Remove all queues and exchanges of a topology, with what is in them. For demos and tests."""
+
+    async def examine(self, topology: Topology) -> Examination:
+        """Look at what is there, and make nothing. Raises BrokerDown."""
 
     async def peek(self, queue: str, limit: int) -> Sequence[Delivery]:
         """Look at up to `limit` messages of a queue and leave every one there."""

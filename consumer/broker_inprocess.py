@@ -21,8 +21,10 @@ from consumer.broker import (
     BrokerError,
     ConsumerSession,
     Delivery,
+    Examination,
     Message,
     Nacked,
+    Part,
     PublisherSession,
     QueueCounts,
     QueueMissing,
@@ -138,6 +140,17 @@ class InProcessBroker(Broker):
             self.delete_queue(queue.name)
         for exchange in topology.exchanges:
             self.delete_exchange(exchange.name)
+
+    async def examine(self, topology: Topology) -> Examination:
+        """Look at what is there; see the protocol."""
+        await self._connect()
+        parts = [Part(f"exchange {e.name}", e.name in self._exchanges) for e in topology.exchanges]
+        for queue in topology.queues:
+            shelf = self._shelves.get(queue.name)
+            counts = self.counts(queue.name) if shelf else QueueCounts(0, 0)
+            differs = "it was made with other arguments" if shelf and shelf.queue != queue else None
+            parts.append(Part(f"queue {queue.name}", shelf is not None, differs, None, counts.ready, counts.consumers))
+        return Examination("in-process", "", parts)
 
     async def peek(self, queue: str, limit: int) -> Sequence[Delivery]:
         """Look at what is ready. The deliveries belong to a session that is closed."""

@@ -10,7 +10,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, cast
 from uuid import uuid4
 
@@ -30,13 +30,14 @@ from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 from yarl import URL
 
-from consumer import broker_topology
+from consumer import broker_examination, broker_topology
 from consumer.broker import (
     Broker,
     BrokerDown,
     BrokerError,
     ConsumerSession,
     Delivery,
+    Examination,
     Message,
     Nacked,
     PublisherSession,
@@ -51,6 +52,10 @@ from consumer.topology import Topology
 CLOSE_SECONDS = 3.0
 """For a broker that answers, a close takes milliseconds; after this the socket is cut."""
 
+MOST_UNSETTLED = 65_535
+"""A prefetch has 16 bits."""
+QUIET_SECONDS = 2.0
+"""Messages that are there come within milliseconds of one another."""
 UNWRITABLE = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError, struct.error)
 """What pamqp raises for a value that AMQP cannot carry. Nothing has been sent then."""
 
@@ -98,21 +103,37 @@ class RabbitBroker(Broker):
         """Remove all of a topology; what is not there stays away."""
         await broker_topology.delete(self._url, topology, self._timeout_seconds)
 
+    async def examine(self, topology: Topology) -> Examination:
+        """Look at what is there; see the protocol."""
+        return await broker_examination.examine(self._url, topology, self._timeout_seconds)
+
     async def peek(self, queue: str, limit: int) -> Sequence[Delivery]:
-        """Look at messages and hand them back; from 4.3 on, that does not even count as a delivery."""
+        """Look at messages and hand them back; from 4.3 on, that does not even count as a delivery.
+
+        They are consumed, not asked for one by one: ten thousand come in a second instead of ten.
+        """
         deliveries: list[Delivery] = []
+        news = asyncio.Event()
+
+        def arrived(delivery: Delivery) -> None:
+            deliveries.append(delivery)
+            news.set()
+
         async with self._lent("peek") as line:
             session = RabbitConsumer(line)
-            while len(deliveries) < limit:
-                async with line.answered(f"cannot look into {queue}"):
-                    message = await line.channel.basic_get(queue)
-                if isinstance(message.delivery, Basic.GetEmpty):
-                    break
-                deliveries.append(_delivery(message, queue, session))
+            wanted = min((await session.counts(queue)).ready, limit, MOST_UNSETTLED)
+            if wanted:
+                await session.consume(queue, wanted, arrived)
+            with suppress(TimeoutError):  # somebody else may have taken some meanwhile: what has come is what there is
+                while len(deliveries) < wanted:
+                    news.clear()
+                    async with asyncio.timeout(QUIET_SECONDS):
+                        await news.wait()
+            await session.stop_consuming()
             if deliveries:
                 async with line.answered(f"cannot hand back to {queue}"):
                     await line.channel.basic_nack(deliveries[-1].tag, multiple=True, requeue=True, wait=False)
-        return deliveries
+        return deliveries[:wanted]
 
     @asynccontextmanager
     async def _lent(self, purpose: str) -> AsyncIterator["Line"]:
@@ -207,6 +228,12 @@ class Line:
         self._socket = socket
         self._confirms = False
         self._ending: asyncio.Task[None] | None = None
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker has blocked the connection. aiormq knows, and tells nobody."""
+        unblocked: asyncio.Event = getattr(self._connection, "_Connection__connection_unblocked")  # noqa: B009
+        return not unblocked.is_set()
 
     async def open(self, *, confirms: bool) -> None:
         """Connect, and open the channel."""
@@ -326,7 +353,13 @@ class RabbitConsumer(ConsumerSession):
         await self._settle(delivery, self._line.channel.basic_ack)
 
     async def hand_back(self, deliveries: Sequence[Delivery]) -> None:
-        """Return deliveries to their queues."""
+        """Return deliveries to their queues; all that there are in one frame."""
+        ours = {item.tag: item for item in deliveries if item.session is self and item.tag in self._unsettled}
+        if len(ours) > 1 and len(ours) == len(self._unsettled):
+            last = ours[max(ours)]
+            self._unsettled = {last.tag}
+            await self._settle(last, partial(self._line.channel.basic_nack, multiple=True))
+            return
         for delivery in deliveries:
             await self._settle(delivery, self._line.channel.basic_nack)
 
@@ -370,6 +403,11 @@ class RabbitPublisher(PublisherSession):
         self._line = line
         self._in_flight: dict[str, tuple[Message, asyncio.Future[Any]]] = {}
         self._writing = asyncio.Lock()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker has said that it takes nothing: an alarm for memory or disk."""
+        return self._line.blocked
 
     async def publish_all(self, messages: Sequence[Message]) -> list[BrokerError | None]:
         """Publish messages together and wait for the confirms; see the protocol."""

@@ -27,11 +27,11 @@ async def declare(url: str, topology: Topology, timeout_seconds: float) -> None:
         BrokerDown: no connection, or no answer in time.
         BrokerError: something exists in another shape, or is missing and may not be made.
     """
-    async with _connected(url, timeout_seconds) as connection:
+    async with connected(url, timeout_seconds) as connection:
         for exchange in topology.exchanges:
-            await _make(connection, timeout_seconds, f"exchange {exchange.name}", _declaring_exchange(exchange))
+            await _make(connection, timeout_seconds, f"exchange {exchange.name}", declaring_exchange(exchange))
         for queue in topology.queues:
-            await _make(connection, timeout_seconds, f"queue {queue.name}", _declaring_queue(queue))
+            await _make(connection, timeout_seconds, f"queue {queue.name}", declaring_queue(queue))
         for binding in topology.bindings:
             what = f"binding of {binding.queue} to {binding.exchange}"
             await _make(connection, timeout_seconds, what, _declaring_binding(binding))
@@ -43,8 +43,8 @@ async def delete(url: str, topology: Topology, timeout_seconds: float) -> None:
     Raises:
         BrokerDown: no connection, or no answer in time.
     """
-    async with _connected(url, timeout_seconds) as connection:
-        with _asked(f"{topology.namespace} cannot be deleted"):
+    async with connected(url, timeout_seconds) as connection:
+        with asked(f"{topology.namespace} cannot be deleted"):
             async with asyncio.timeout(timeout_seconds):
                 channel = await connection.channel(publisher_confirms=False)
                 for queue in topology.queues:
@@ -54,7 +54,7 @@ async def delete(url: str, topology: Topology, timeout_seconds: float) -> None:
 
 
 @contextmanager
-def _asked(what: str) -> Iterator[None]:
+def asked(what: str) -> Iterator[None]:
     """Turn what a lost connection looks like into BrokerDown; a refusal is an answer, and stays what it is."""
     try:
         yield
@@ -65,10 +65,10 @@ def _asked(what: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _connected(url: str, timeout_seconds: float) -> AsyncIterator[AbstractConnection]:
+async def connected(url: str, timeout_seconds: float) -> AsyncIterator[AbstractConnection]:
     address = where(url)
     try:
-        with _asked(f"cannot connect to {address}"):
+        with asked(f"cannot connect to {address}"):
             async with asyncio.timeout(timeout_seconds):
                 connection = await aio_pika.connect(url, client_properties={"connection_name": "provisioner topology"})
     except (ValueError, TypeError, KeyError):
@@ -85,10 +85,10 @@ async def _connected(url: str, timeout_seconds: float) -> AsyncIterator[Abstract
 async def _make(connection: AbstractConnection, timeout_seconds: float, what: str, declare: Declaring) -> None:
     """Declare one thing; where we may not configure, it must be there already."""
     try:
-        await _ask(connection, timeout_seconds, what, declare, passive=False)
+        await ask(connection, timeout_seconds, what, declare, passive=False)
     except ChannelAccessRefused:
         try:
-            await _ask(connection, timeout_seconds, what, declare, passive=True)
+            await ask(connection, timeout_seconds, what, declare, passive=True)
         except ChannelNotFoundEntity as error:
             raise BrokerError(
                 f"{what} is missing and this user may not make it: run `provisioner init` as one who may"
@@ -104,18 +104,18 @@ async def _make(connection: AbstractConnection, timeout_seconds: float, what: st
         raise BrokerError(f"{what} cannot be made: {told(error)}") from error
 
 
-async def _ask(
+async def ask(
     connection: AbstractConnection, timeout_seconds: float, what: str, declare: Declaring, *, passive: bool
 ) -> None:
     """Ask once, on a channel of its own: a refusal closes it."""
-    with _asked(f"{what} cannot be made"):
+    with asked(f"{what} cannot be made"):
         async with asyncio.timeout(timeout_seconds):
             channel = await connection.channel(publisher_confirms=False)
             await declare(channel, passive)
             await channel.close()
 
 
-def _declaring_exchange(exchange: Exchange) -> Declaring:
+def declaring_exchange(exchange: Exchange) -> Declaring:
     arguments: dict[str, Any] = {"alternate-exchange": exchange.alternate} if exchange.alternate else {}
 
     async def declare(channel: AbstractChannel, passive: bool) -> None:  # noqa: FBT001 - as AMQP has it
@@ -124,7 +124,7 @@ def _declaring_exchange(exchange: Exchange) -> Declaring:
     return declare
 
 
-def _declaring_queue(queue: Queue) -> Declaring:
+def declaring_queue(queue: Queue) -> Declaring:
     async def declare(channel: AbstractChannel, passive: bool) -> None:  # noqa: FBT001
         await channel.declare_queue(queue.name, durable=True, passive=passive, arguments=dict(queue.arguments))
 

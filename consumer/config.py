@@ -10,9 +10,12 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "PROVISIONER_"
+CONSOLE_PREFIX = "PROVISIONER_CONSOLE_"
+"""The console has settings of its own, in ops/console/settings.py."""
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 RULES = {
     "namespace": "must be 1 to 64 of a-z, 0-9, _ and -, and begin with a letter or a number",
+    "http_host": "must be a host name or an address to listen on",
     "base_domain": "must be a domain such as example.com, with a port if need be: a-z, 0-9, dots, hyphens",
 }
 
@@ -46,6 +49,8 @@ class Settings(BaseSettings):
     """How long a website may owe its next transition before the dispatcher sends it again."""
     dispatch_interval_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 1
     """How often due websites are looked for; an idle system asks no faster than this."""
+    presence_seconds: Annotated[float, Field(ge=0.05, le=5)] = 3
+    """How often a worker says that it is there, and hears whether it is paused: one small write each time."""
 
     step_timeout_seconds: Seconds = 30
     """One transaction, from BEGIN to COMMIT."""
@@ -67,6 +72,15 @@ class Settings(BaseSettings):
     """How long a stop waits for what was started."""
     reconnect_base_seconds: Seconds = 0.2
     reconnect_cap_seconds: Seconds = 10
+
+    http_host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]+$")] = "127.0.0.1"
+    http_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Where /livez, /readyz and /metrics are answered, one port a process group; 0 is a free one, which the log names.
+    Unset, nobody listens and no census is taken."""
+    http_socket: Path | None = None
+    """Set by `worker --processes` for its children, which it answers for: the same three routes on a Unix socket."""
+    census_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 15
+    """How often one process of all asks database and broker for what /metrics says of all websites."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -93,6 +107,11 @@ class Settings(BaseSettings):
         if folder is not None and not folder.is_dir():
             raise ValueError("is not a folder")
         return folder
+
+    @property
+    def answers(self) -> bool:
+        """Whether this process answers for its health."""
+        return self.http_port is not None or self.http_socket is not None
 
     @property
     def prefetch(self) -> int:
@@ -138,5 +157,5 @@ def misspelt_settings(environment: Mapping[str, str]) -> dict[str, str | None]:
     return {
         name: next(iter(get_close_matches(name, known, n=1, cutoff=0.8)), None)
         for name in sorted(environment)
-        if name.upper().startswith(PREFIX) and name.upper() not in known
+        if name.upper().startswith(PREFIX) and not name.upper().startswith(CONSOLE_PREFIX) and name.upper() not in known
     }

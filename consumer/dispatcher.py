@@ -4,6 +4,7 @@ process; any number of them is safe."""
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from consumer import metrics
 from consumer.broker import BrokerError, Message, Nacked
 from consumer.errors import Infrastructure, classify
 from consumer.failpoints import reach
@@ -125,4 +126,5 @@ class Dispatcher:
     def _tell(self, claims: Sequence[Claim], sent: Sequence[bool]) -> None:
         # A website that waited for its next attempt was due; one that waited for nothing has lost a message.
         waiting = sum(1 for claim in claims if claim.attempts)
+        metrics.dispatched(len(claims), len(claims) - waiting)
         log.info("dispatched", due=len(claims), rescued=len(claims) - waiting, count=sum(sent))

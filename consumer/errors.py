@@ -53,6 +53,7 @@ class Defect:
 
 Fault = Infrastructure | LockedElsewhere | Transient | Permanent | Conflict | Defect
 
+TOO_LONG = "the step took longer than it may"
 LOCK_NOT_AVAILABLE = "55P03"
 TRANSIENT = frozenset({"40001", "40P01", "57014", "0A000"})
 """Serialization failure, deadlock, statement timeout, and a cached plan that a migration has made invalid."""
@@ -94,7 +95,7 @@ def classify(error: BaseException) -> Fault:
     if isinstance(error, asyncpg.PostgresError):
         return _by_sqlstate(error)
     if isinstance(error, StepTimeout):
-        return Transient("the step took longer than it may")
+        return Transient(TOO_LONG)
     if isinstance(
         error, asyncpg.InterfaceError | asyncpg.InternalClientError | OSError | EOFError | Interrupted | BrokerError
     ):

@@ -7,10 +7,13 @@ that is raised rolls the whole batch back, and the worker does it again in halve
 """
 
 import random
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC
 from typing import assert_never
 
+from consumer import metrics
 from consumer.composing import Composer, Policy
 from consumer.errors import Defect, Permanent, Transient
 from consumer.failpoints import reach
@@ -61,11 +64,13 @@ class Provision:
         Raises:
             Exception: anything; then nothing has happened (or, at COMMIT, it is unknown whether it has).
         """
+        began = time.monotonic()
         async with self._store.transaction() as unit:
             strangers = await self._register(unit, commands)
             await _insert_users(unit, commands)
             await reach("registered")
-            websites, foreign = await unit.lock(sorted({command.website_id for command in commands}), waiting=alone)
+            with metrics.LOCK.time():
+                websites, foreign = await unit.lock(sorted({command.website_id for command in commands}), waiting=alone)
             await reach("locked")
             outcomes = _not_ours(foreign)
             await self._account_for_absent(unit, commands, websites, strangers, outcomes)
@@ -79,6 +84,9 @@ class Provision:
             await self._write(unit, judged, outcomes)
             await reach("pre_commit")
         await reach("post_commit")
+        metrics.transaction(commands[0].trigger, time.monotonic() - began)
+        metrics.committed(outcomes.values())
+        _count_lives(planned, outcomes)
         return [outcomes[command.website_id] for command in commands]
 
     async def account_for(self, command: Command, fault: Fault) -> Outcome:
@@ -109,6 +117,7 @@ class Provision:
                 else:
                     outcomes[website.id] = Held(fault.error, locked=False)
             await reach("attempt_written")
+        metrics.committed(outcomes.values())
         return outcomes[command.website_id]
 
     # ------------------------------------------------------------------------------------------- register, lock
@@ -261,6 +270,18 @@ class Provision:
             await unit.write_attempts(attempts)
             for attempt in attempts:
                 outcomes[attempt.website_id] = Attempted(attempt.attempts, attempt.error)
+
+
+def _count_lives(planned: Iterable[Planned], outcomes: Mapping[int, Outcome]) -> None:
+    """Time how long websites took that went live by themselves; those that people held back say nothing."""
+    for item in planned:
+        outcome = outcomes[item.website.id]
+        by_itself = item.transition.trigger == Trigger.GO_LIVE and item.command.actor is None
+        if by_itself and isinstance(outcome, Advanced):
+            # The existing product's column has no time zone; it holds UTC.
+            born = item.website.created_at
+            born = born if born.tzinfo else born.replace(tzinfo=UTC)
+            metrics.TIME_TO_LIVE.observe((outcome.row.occurred_at - born).total_seconds())
 
 
 def _settled(row: Row) -> Outcome:

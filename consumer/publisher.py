@@ -2,10 +2,12 @@
 shares none with the consumer."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 
+from consumer import metrics
 from consumer.backoff import Backoff
-from consumer.broker import Broker, BrokerDown, BrokerError, Message, PublisherSession, Unroutable
+from consumer.broker import Broker, BrokerDown, BrokerError, Message, Nacked, PublisherSession, Unroutable
 from consumer.gate import Gate
 from consumer.logs import log
 
@@ -15,26 +17,62 @@ AWAY = "publishing"
 class Publisher:
     """Publishes on whatever session is alive; closes the gate while there is none."""
 
-    def __init__(self, broker: Broker, gate: Gate, backoff: Backoff) -> None:
+    def __init__(self, broker: Broker, gate: Gate, backoff: Backoff, *, refusal_seconds: float = 10) -> None:
+        """`refusal_seconds`: how long everything for one routing key may be refused before the session is replaced."""
         self._broker = broker
         self._gate = gate
         self._backoff = backoff
+        self._refusal_seconds = refusal_seconds
         self._session: PublisherSession | None = None
+        self._was_blocked = False
+        self._refused: dict[tuple[str, str], float] = {}
+        """Since when everything for an exchange and routing key has been refused."""
         self.on_unroutable: Callable[[], None] = lambda: None
         """Called when a queue of ours turned out to be missing."""
         gate.close(AWAY, "not connected yet")
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker takes nothing because it is short of memory or disk. A connection that it blocks does not
+        live long, and the next is blocked as soon as it publishes: so this holds until something is confirmed."""
+        return self._was_blocked or (self._session is not None and self._session.blocked)
 
     async def publish_all(self, messages: Sequence[Message]) -> list[BrokerError | None]:
         """Publish messages together and wait for the broker's answers: for each None, or what became of it.
 
         BrokerDown stands for: there is no connection, or no answer, and whether the message is stored is unknown.
         """
-        if self._session is None or self._session.closed.is_set():
+        session = self._session
+        if session is None or session.closed.is_set():
+            metrics.not_sent(len(messages))
             return [BrokerDown("not connected")] * len(messages)
-        answers = await self._session.publish_all(messages)
+        began = time.monotonic()
+        answers = await session.publish_all(messages)
+        metrics.published(answers, time.monotonic() - began)
+        self._was_blocked = None not in answers and (self._was_blocked or session.blocked)
         if any(isinstance(answer, Unroutable) for answer in answers):
             self.on_unroutable()
+        await self._watch_refusals(session, messages, answers)
         return answers
+
+    async def _watch_refusals(
+        self, session: PublisherSession, messages: Sequence[Message], answers: Sequence[BrokerError | None]
+    ) -> None:
+        """End a session to which a queue has said nothing but no for too long: `run` opens another.
+
+        A channel to which RabbitMQ 3.10 has once refused a message for a full quorum queue goes on being refused after
+        the limit was lifted; a new one is not (measured: docs/decisions/0013).
+        """
+        now = asyncio.get_running_loop().time()
+        for message, answer in zip(messages, answers, strict=True):
+            target = (message.exchange, message.routing_key)
+            if answer is None:
+                self._refused.pop(target, None)
+            elif isinstance(answer, Nacked) and now - self._refused.setdefault(target, now) > self._refusal_seconds:
+                log.warning("publisher replaced", routing_key=message.routing_key, error=str(answer))
+                self._refused.clear()
+                await session.close()
+                return
 
     async def publish(self, message: Message) -> None:
         """Publish one message, and raise what became of it if the broker does not have it."""
@@ -59,6 +97,7 @@ class Publisher:
         except BrokerError as error:
             self._gate.close(AWAY, str(error))
             return
+        metrics.CONNECTED.labels("publisher").inc()
         self._backoff.reset()
         self._gate.lift(AWAY)
         log.info("connected", connection="publisher")

@@ -5,9 +5,11 @@ One statement a file in `consumer/sql/`. Only this module and `consumer.errors` 
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,11 @@ from uuid import UUID
 
 import asyncpg
 
+from consumer import metrics
 from consumer.errors import Interrupted
 from consumer.messages import OwnerByEmail, WebsiteCreated
 from consumer.outbox import Row
+from seeders.inserts import SQL as SEEDING
 from seeders.sql_files import read_statements
 from statemachine import REST_STATES, Facts, State, Trigger
 
@@ -26,6 +30,12 @@ SQL = read_statements("consumer.sql")
 KNOWN = frozenset(state.value for state in State)
 RESTING = sorted(state.value for state in REST_STATES)
 """For the statements that ask whether a website rests. One held at ready rests too: that they say themselves."""
+
+UNHURRIED = """
+    SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on;
+    SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL max_parallel_workers_per_gather = 0;
+"""
+"""For looks at a whole table: planned for what is asked, and never on more than one core."""
 
 SCHEMA_SECONDS = 3600.0
 """An index on a large table of the existing product takes its time."""
@@ -47,6 +57,7 @@ class Website:
     seq: int
     attempts: int
     request: Mapping[str, Any]
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +102,35 @@ class Claim:
     auto_go_live: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a worker process says of itself. Lengths of time, not times: the database's clock makes times of them."""
+
+    id: UUID
+    host: str
+    pid: int
+    version: str
+    up_seconds: float
+    in_flight: int
+    paused: bool
+    since_delivery_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """What somebody wants of a worker process, or of everybody."""
+
+    everybody: bool
+    actor: str
+    since: datetime
+
+
 def _text(value: Mapping[str, Any] | None) -> str | None:
     return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _website(record: Mapping[str, Any]) -> Website:
+def website_of(record: Mapping[str, Any]) -> Website:
+    """Return a website out of a row with the columns that the locking statements read."""
     failed_from = record["provisioning_failed_from"]
     return Website(
         record["id"],
@@ -110,6 +145,7 @@ def _website(record: Mapping[str, Any]) -> Website:
         record["provisioning_seq"],
         record["provisioning_attempts"],
         json.loads(record["provisioning_request"] or "{}"),
+        record["created_at"],
     )
 
 
@@ -164,7 +200,7 @@ class Transaction:
         foreign: dict[int, str] = {}
         for record in await self.connection.fetch(SQL["lock_waiting" if waiting else "lock_available"], ids):
             if record["provisioning_state"] in KNOWN:
-                websites[record["id"]] = _website(record)
+                websites[record["id"]] = website_of(record)
             else:
                 foreign[record["id"]] = record["provisioning_state"]
         return websites, foreign
@@ -264,6 +300,28 @@ class Transaction:
         )
 
 
+class Session(asyncpg.Connection):
+    """A connection that prepares what a transaction may need before its first transaction begins.
+
+    asyncpg sends Parse and Flush, and Bind only after the answer. Between the two a session counts as active, but is in
+    no statement: if the worker freezes just there, inside a transaction, neither `statement_timeout` nor
+    `idle_in_transaction_session_timeout` ends it, and its row locks stay for as long as the worker is frozen
+    (docs/decisions/0018). A prepared statement goes out as one piece, Bind to Sync.
+    """
+
+    prepared = False
+
+    async def prepare_all(self) -> None:
+        """Prepare every statement of a batch, once; outside a transaction."""
+        if not self.prepared:
+            for text in (*SQL.values(), *SEEDING.values()):
+                # By no other public way does a statement get into the cache without being run.
+                await self.executemany(text, ())
+            # Preparing ended with no Sync: this ends the transaction that the server began for it.
+            await self.execute("SELECT 1")
+            self.prepared = True
+
+
 class Store:
     """The connection pool, and the statements that stand alone."""
 
@@ -305,11 +363,14 @@ class Store:
             if self._pool is None:
                 self._pool = await asyncpg.create_pool(
                     self._url,
-                    min_size=1,
+                    min_size=0,  # asyncpg would restore a floor by itself, in a loop of its own
                     max_size=self._size,
                     command_timeout=self._command_timeout_seconds,
                     timeout=self._command_timeout_seconds,
                     max_inactive_connection_lifetime=0,
+                    max_cached_statement_lifetime=0,  # what is dropped would be prepared again in a transaction
+                    statement_cache_size=256,
+                    connection_class=Session,
                     server_settings=self._server_settings,
                     reset=_leave_clean,
                 )
@@ -328,8 +389,21 @@ class Store:
     async def connection(self) -> AsyncIterator[Any]:
         """Lend a connection, each statement its own transaction."""
         await self.open()
-        async with self._pool.acquire(timeout=self._command_timeout_seconds) as connection:
-            yield connection
+        pool, began = self._pool, time.monotonic()
+        async with pool.acquire(timeout=self._command_timeout_seconds) as connection:
+            metrics.POOL_WAIT.observe(time.monotonic() - began)
+            try:
+                yield connection
+            except asyncpg.ReadOnlySQLTransactionError:
+                # A session that began while the database was read-only stays so, whatever the database does.
+                await pool.expire_connections()
+                raise
+
+    @property
+    def in_use(self) -> tuple[int, int]:
+        """How many connections are lent out now, and how many there may be."""
+        lent = self._pool.get_size() - self._pool.get_idle_size() if self._pool else 0
+        return lent, self._size
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -339,6 +413,7 @@ class Store:
             Interrupted: COMMIT was answered with something else.
         """
         async with self.connection() as connection:
+            await connection.prepare_all()
             await connection.execute("BEGIN")
             try:
                 yield Transaction(connection)
@@ -352,8 +427,10 @@ class Store:
                 raise Interrupted(f"COMMIT was answered with {answer}")
 
     async def probe(self) -> None:
-        """Ask whether the service's own tables can be written to; raises what stands in the way."""
+        """Ask whether the service's own tables can be written to, and whether all that a batch says can be said to the
+        tables that are there; raises what stands in the way. The next transaction gets the connection, all prepared."""
         async with self.connection() as connection:
+            await connection.prepare_all()
             await connection.execute(SQL["probe"])
 
     async def claim(self, limit: int, stall_seconds: float) -> list[Claim]:
@@ -404,6 +481,48 @@ class Store:
         """Return which of these websites still move by themselves."""
         async with self.connection() as connection:
             return {record["id"] for record in await connection.fetch(SQL["under_way"], list(ids), RESTING)}
+
+    async def unreachable(self) -> BaseException | None:
+        """Return what stands in the way of asking the database anything; None if nothing does."""
+        try:
+            async with self.connection() as connection:
+                await connection.execute("SELECT 1")
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            return error
+        return None
+
+    async def glance(self, text: str, *arguments: Any, seconds: float) -> list[Any] | None:
+        """Read for so long at most, on one core and with plans of its own; None where that was not enough."""
+        async with self.connection() as connection:
+            try:
+                async with connection.transaction(readonly=True):
+                    await connection.execute(f"SET LOCAL statement_timeout = {seconds * 1000:.0f};" + UNHURRIED)
+                    found: list[Any] = await connection.fetch(text, *arguments, timeout=seconds + 5)
+                    return found
+            except (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError):
+                return None
+
+    async def appear(self, here: Sighting, gone_seconds: float) -> Pause | None:
+        """Say that a worker process is there, and forget those not seen for so long; return what is wanted of it."""
+        async with self.connection() as connection:
+            records = await connection.fetch(
+                SQL["appear"],
+                here.id,
+                here.host,
+                here.pid,
+                here.version,
+                here.up_seconds,
+                here.in_flight,
+                here.paused,
+                here.since_delivery_seconds,
+                gone_seconds,
+            )
+        return next((Pause(row["worker"] == "all", row["actor"], row["since"]) for row in records), None)
+
+    async def leave(self, worker_id: UUID) -> None:
+        """Forget a worker process that has stopped."""
+        async with self.connection() as connection:
+            await connection.execute(SQL["leave"], worker_id)
 
     async def apply_schema(self) -> None:
         """Apply schema.sql, idempotently, in one transaction."""

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, assert_never
 
+from consumer import metrics
 from consumer.admission import Admission
 from consumer.broker import BrokerDown, Message, Nacked
 from consumer.dead_letters import dead_letter
@@ -119,6 +120,7 @@ class Worker:
     async def carry(self, batch: Sequence[Waiting]) -> None:
         """Carry deliveries from receipt to settlement. Raises nothing but a cancellation."""
         carried = [Carried(waiting, batch=len(batch)) for waiting in batch]
+        metrics.signups(waiting.delivery for waiting in batch if self._intake.is_signup(waiting) and not waiting.rounds)
         try:
             await reach("received")
             self._decode(carried)
@@ -134,6 +136,10 @@ class Worker:
         finally:
             self._intake.put_down(batch)
             self._send_round([item for item in carried if not item.settled])
+            metrics.deliveries(
+                [item.outcome for item in carried if item.outcome and (item.settled or isinstance(item.outcome, Held))],
+                sum(item.waiting.delivery.redelivered for item in carried if item.settled),
+            )
 
     # ------------------------------------------------------------------------------------------- decode, carry out
 

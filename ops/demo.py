@@ -30,6 +30,7 @@ from ops import moving, reading, tables
 from ops.local_servers import LocalServerError, answers_amqp, private_postgres, private_rabbitmq
 from ops.looking import dead_letters
 from ops.sending import publish_all, publishing, website_created
+from seeders.library import LOOK_SECONDS
 from statemachine import State, Trigger
 
 SITE_TYPES = ("residential", "commercial", "vacation_rental")
@@ -119,11 +120,13 @@ def _scratch(*, keep: bool) -> Iterator[str]:
 
 def _broker(stack: ExitStack) -> tuple[str, Broker | None]:
     """Find a RabbitMQ that runs, or start one, or fall back to the broker inside this process; say which."""
-    url = load_settings().amqp_url.get_secret_value()
+    said, usual = load_settings().amqp_url.get_secret_value(), Settings.model_fields["amqp_url"].default
     say = tables.console.print
-    if answers_amqp(url):
-        say("using the RabbitMQ that answers, in a namespace of its own")
-        return url, None
+    for url in dict.fromkeys((said, usual.get_secret_value())):
+        if answers_amqp(url):
+            where = "" if url == said else " on localhost"
+            say(f"using the RabbitMQ that answers{where}, in a namespace of its own")
+            return url, None
     try:
         say("no RabbitMQ answers; starting one … ", end="")
         server = stack.enter_context(private_rabbitmq())
@@ -212,6 +215,8 @@ class Demo:
     async def _mend(self) -> None:
         """Do what people would: edit the pack, and (as the product would) give websites their subdomain."""
         self._write_pack(links=3)
+        # No person mends a pack and requeues before its files are looked at again; the demo would.
+        await asyncio.sleep(LOOK_SECONDS)
         nameless = [website_id for website_id, kind in self._kinds.items() if kind.name == "no subdomain"]
         async with self._store.connection() as connection:
             await connection.execute(

@@ -4,6 +4,7 @@ Knows how a node is kept apart from any other on the machine: its ports, its nam
 of exchanges and queues.
 """
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -33,6 +34,7 @@ INSTALL_SECONDS = 600.0
 IMAGE = "rabbitmq:4.2"
 """The same as in docker-compose.yml; a test compares."""
 
+INSTALL_LOCK = Path(tempfile.gettempdir()) / "provisioner-installs.lock"
 HOW_TO_INSTALL = "apt-get install -y rabbitmq-server"
 
 # The scripts behind the ones in sbin, which refuse everybody but root, and change the user when root.
@@ -305,7 +307,10 @@ def ensure_rabbitmq_installed(*, may_install: bool) -> None:
     if _installed_scripts() is not None:
         return
     if may_install and os.geteuid() == 0 and shutil.which("apt-get"):
-        _install_with_apt()
+        with INSTALL_LOCK.open("w") as lock:  # one of several test processes installs, the others wait for it
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _installed_scripts() is None:
+                _install_with_apt()
         if _installed_scripts() is not None:
             return
     if not _docker_works():

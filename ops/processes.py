@@ -1,12 +1,19 @@
 """Several worker processes under one parent: starts them, passes signals on, replaces the dead."""
 
 import asyncio
+import os
 import signal
 import sys
+import tempfile
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
+from consumer.config import PREFIX, Settings
+from consumer.listener import Listener
 from consumer.logs import log
+from ops.answering import Group
 
 MIN_LIFE_SECONDS = 5.0
 """A process that dies sooner is started again only after this long: no hot loop of crashes."""
@@ -16,7 +23,9 @@ WRONG_SETTING = 2
 class Processes:
     """Worker processes that live until a signal."""
 
-    def __init__(self, concurrency: int | None) -> None:
+    def __init__(self, concurrency: int | None, group: Group | None = None) -> None:
+        """Take how many workers a process has, and who answers for all of them."""
+        self._group = group
         self._command = [sys.executable, "-m", "ops", "worker"]
         if concurrency:
             self._command += ["--concurrency", str(concurrency)]
@@ -29,7 +38,7 @@ class Processes:
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stop, signum)
         try:
-            codes = await asyncio.gather(*(self._keep_one() for _ in range(count)))
+            codes = await asyncio.gather(*(self._keep_one(number) for number in range(1, count + 1)))
         finally:
             self._signal(signal.SIGTERM)  # whatever went wrong here, no child is left behind
         # A child that a signal ended, as a second SIGTERM does, counts as one that stopped before its end: 1.
@@ -45,11 +54,14 @@ class Processes:
             with suppress(ProcessLookupError):  # it has just ended by itself
                 process.send_signal(signum)
 
-    async def _keep_one(self) -> int:
+    async def _keep_one(self, number: int) -> int:
+        environment = dict(os.environ)
+        if self._group:
+            environment[f"{PREFIX}HTTP_SOCKET"] = str(self._group.socket(number))
         while True:
             began = time.monotonic()
             # A session of its own: Ctrl-C reaches the parent alone, which passes it on once.
-            process = await asyncio.create_subprocess_exec(*self._command, start_new_session=True)
+            process = await asyncio.create_subprocess_exec(*self._command, env=environment, start_new_session=True)
             self._running.add(process)
             if self._stopping.is_set():
                 with suppress(ProcessLookupError):
@@ -58,6 +70,8 @@ class Processes:
             self._running.discard(process)
             if self._stopping.is_set() or code == WRONG_SETTING:
                 return code
+            if self._group:
+                self._group.deaths.inc()
             log.error("worker process died", process=process.pid, what=f"exit code {code}")
             await self._rest(MIN_LIFE_SECONDS - (time.monotonic() - began))
             if self._stopping.is_set():
@@ -71,6 +85,28 @@ class Processes:
             stop.cancel()
 
 
-async def run_processes(count: int, concurrency: int | None) -> int:
-    """Run `count` worker processes until a signal; return the exit code for this one."""
-    return await Processes(concurrency).run(count)
+async def run_processes(count: int, concurrency: int | None, settings: Settings) -> int:
+    """Run `count` worker processes until a signal; return the exit code for this one.
+
+    Raises:
+        CannotListen: where this process should answer for them.
+    """
+    async with _answering(count, settings) as group:
+        return await Processes(concurrency, group).run(count)
+
+
+@asynccontextmanager
+async def _answering(count: int, settings: Settings) -> AsyncIterator[Group | None]:
+    """Answer for the processes, where the settings say so; their sockets are in a folder that nobody else may enter."""
+    if settings.http_port is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="provisioner-") as folder:
+        group = Group(Path(folder), count)
+        listener = Listener(group.routes)
+        port = await listener.listen(settings.http_host, settings.http_port)
+        log.info("listening", host=settings.http_host, port=port)
+        try:
+            yield group
+        finally:
+            await listener.close()

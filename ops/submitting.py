@@ -30,14 +30,18 @@ def check(options: Mapping[str, Any]) -> list[dict[str, Any]]:
         ValueError: saying which option is wrong.
     """
     owner: dict[str, Any] | None = None
+    email, name = options["owner_email"], options["owner_name"]
     if options["owner_id"]:
-        if options["owner_email"] or options["owner_name"]:
+        if email is not None or name is not None:
             raise ValueError("--owner-id names a user that exists: leave --owner-email and --owner-name out")
         owner = {"user_id": options["owner_id"]}
-    elif options["owner_email"]:
-        owner = {"email": options["owner_email"]}
-        if options["owner_name"]:
-            owner["name"] = options["owner_name"]
+    elif email is not None:
+        # An empty one is refused below: a script whose variable is empty must not get the sample owner.
+        owner = {"email": email}
+        if name:
+            owner["name"] = name
+    elif name is not None:
+        raise ValueError("--owner-name goes with --owner-email, which is missing")
     body = {
         "website_id": options["website_id"],
         "subdomain": options["subdomain"],

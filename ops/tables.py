@@ -29,7 +29,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _show(columns: Sequence[str], rows: Sequence[Sequence[Text | str]]) -> None:
+def rows_shown(columns: Sequence[str], rows: Sequence[Sequence[Text | str]]) -> None:
     """Show a table whose last column is a remark; in the first is what a line about it begins with."""
     wide = console.width >= WIDE
     table = _table(*(columns if wide else columns[:-1]))
@@ -41,7 +41,7 @@ def _show(columns: Sequence[str], rows: Sequence[Sequence[Text | str]]) -> None:
             console.print(Text.assemble("  ", columns[0], " ", first, ": ", remark))
 
 
-def _cell(value: Any) -> Text:
+def cell(value: Any) -> Text:
     """Return a value as plain text: nothing that came from outside is read as markup."""
     return Text("–" if value is None else "".join(c if c.isprintable() else "?" for c in str(value)))
 
@@ -74,12 +74,12 @@ def status(told: Mapping[str, Any]) -> None:
     percent = "" if told["progress"] is None else f"  {told['progress']} %"
     head = Text(f"website {told['website_id']}  {told['subdomain'] or '(no subdomain)'}  ")
     console.print(head.append_text(state_text(told["state"])).append(percent))
-    console.print(_cell(told["message"]))
+    console.print(cell(told["message"]))
     if told["error"]:
-        console.print(Text("error: ", style="red").append_text(_cell(told["error"])))
+        console.print(Text("error: ", style="red").append_text(cell(told["error"])))
     if told["attempts"]:
         console.print(
-            _cell(
+            cell(
                 f"attempt {told['attempts']} did not succeed ({told['attempt_error']}); next {told['next_attempt_at']}"
             )
         )
@@ -88,20 +88,20 @@ def status(told: Mapping[str, Any]) -> None:
     for key, entry in told["checklist"].items():
         have = entry.get("value", entry.get("count", ""))
         mark = "yes" if entry["complete"] else "no" + ("" if entry["required"] else " (not needed)")
-        table.add_row(key, mark, _cell(have))
+        table.add_row(key, mark, cell(have))
     console.print(table)
     if told["missing"]:
-        console.print(_cell(f"missing: {', '.join(told['missing'])}"))
+        console.print(cell(f"missing: {', '.join(told['missing'])}"))
     console.print()
     rows = []
     for row in told["history"]:
         fallback = row["fallback"]
         notes = [row["reason"], row["error"], fallback and f"pack {fallback['pack']}: {fallback['reason']}"]
         when = str(row["occurred_at"])[:19].replace("T", " ")
-        remark = _cell("; ".join(note for note in notes if note))
-        rows.append((str(row["seq"]), when, row["trigger"], state_text(row["to_state"]), _cell(row["actor"]), remark))
+        remark = cell("; ".join(note for note in notes if note))
+        rows.append((str(row["seq"]), when, row["trigger"], state_text(row["to_state"]), cell(row["actor"]), remark))
     if rows:
-        _show(("seq", "when", "trigger", "to", "actor", "reason or error"), rows)
+        rows_shown(("seq", "when", "trigger", "to", "actor", "reason or error"), rows)
     else:
         console.print("no transitions yet")
 
@@ -111,15 +111,15 @@ def websites(result: Mapping[str, Any]) -> None:
     rows = [
         (
             str(told["website_id"]),
-            _cell(told["subdomain"]),
+            cell(told["subdomain"]),
             state_text(told["state"]),
-            _cell(told["progress"]),
+            cell(told["progress"]),
             str(told["attempts"] or ""),
-            _cell(told["error"] or told["attempt_error"] or ""),
+            cell(told["error"] or told["attempt_error"] or ""),
         )
         for told in result["websites"]
     ]
-    _show(("id", "subdomain", "state", "progress", "attempts", "error"), rows)
+    rows_shown(("id", "subdomain", "state", "progress", "attempts", "error"), rows)
     console.print(counts(result["states"]))
 
 
@@ -132,36 +132,87 @@ def counts(states: Mapping[str, int]) -> Text:
     return line or Text("no websites")
 
 
-def sent(verb: str, results: Sequence[Mapping[str, Any]], every: str | None) -> None:
-    """Show which websites a command was sent to; `every`: all in that state were meant."""
+def sent(verb: str, results: Sequence[Mapping[str, Any]]) -> None:
+    """Show which websites a command was sent to."""
     taken = [result for result in results if result["sent"]]
     for result in results:
         if not result["sent"]:
-            console.print(_cell(f"website {result['website_id']}: not sent, {result['why']}"))
+            console.print(cell(f"website {result['website_id']}: not sent, {result['why']}"))
     if not results:
-        console.print(f"no website is {every}; nothing was sent")
+        console.print("no failed website is meant; nothing was sent")
     elif len(taken) == 1:
         console.print(f"{verb} sent to website {taken[0]['website_id']}; see `provisioner status`")
     elif taken:
         console.print(f"{verb} sent to {len(taken)} websites; see `provisioner list`")
 
 
-def dead_letters(letters: Sequence[Mapping[str, Any]], total: int) -> None:
-    """Show dead letters, out of `total`."""
-    if not letters:
-        console.print("no dead letters")
+def explanation(told: Mapping[str, Any]) -> None:
+    """Show why a website is where it is."""
+    status = told["status"]
+    head = Text(f"website {status['website_id']}  {status['subdomain'] or '(no subdomain)'}  ")
+    console.print(head.append_text(state_text(status["state"])).append(f"  seq {status['seq']}"))
+    if waits := told["waits_for"]:
+        console.print(Text.assemble(("waits for  ", "bold"), waits["kind"], ": ", cell(waits["why"])))
+        if "statement" in waits:
+            console.print(Text.assemble("  its statement: ", cell(waits["statement"])))
+    if error := told["last_error"]:
+        tries = f"{error['attempts']} attempts, the last " if error["attempts"] else ""
+        tries = f" ({tries}{str(error['at'])[:19].replace('T', ' ')})"
+        console.print(Text.assemble(("last error  ", "bold"), cell(error["error"]), tries))
+    if guard := told["guard"]:
+        step = Text.assemble(("next step  ", "bold"), guard["trigger"], " from ", guard["from"], ", which needs ")
+        console.print(step.append(", ".join(need["key"] for need in guard["needs"]) or "nothing but its turn"))
+    for need in told["requirements"]:
+        have = need.get("value", need.get("count", "yes" if need["met"] else "none"))
+        least = f", need {need['minimum']}" if "minimum" in need else "" if need["required"] else ", not needed"
+        mark = ("yes", "green") if need["met"] else ("no ", "red" if need["required"] else "dim")
+        console.print(Text.assemble("  ", mark, f"  {need['key']}: have ", cell(have), least))
+    for verb in told["may"]:
+        line = Text.assemble("  ", (f"{verb['verb']:<11}", "bold" if verb["works"] else "dim"), "would ", verb["would"])
+        console.print(line)
+    if not told["may"]:
+        console.print("there is nothing that an operator may do with it now")
+    if told["dead_letters"] is None:
+        console.print("RabbitMQ does not answer: its dead letters are not known", style="yellow")
+    for letter in told["dead_letters"] or ():
+        console.print(cell(f"dead letter {letter['message_id']}: {letter['reason']}: {letter['error']}"))
+
+
+def failure_groups(groups: Sequence[Mapping[str, Any]]) -> None:
+    """Show failed websites in groups."""
+    if not groups:
+        console.print("no website is failed")
         return
     rows = [
         (
-            _cell(letter["message_id"] and letter["message_id"][:36]),
-            _cell(letter["failed_at"] and str(letter["failed_at"])[5:19].replace("T", " ")),
-            Text(letter["reason"], style="red"),
-            _cell(letter["website_id"]),
-            _cell(f"{(letter['type'] or 'no type')[:40]}: {letter['error']}"),
+            Text(group["group"], style="bold"),
+            str(group["websites"]),
+            cell(", ".join(f"{state} {count}" for state, count in group["failed_from"].items())),
+            cell(str(group["first_at"])[:19].replace("T", " ")),
+            cell(str(group["last_at"])[:19].replace("T", " ")),
+            str(group["example"]),
+            cell(group["cause"]),
         )
-        for letter in letters
+        for group in groups
     ]
-    _show(("message id", "failed at", "reason", "website", "error"), rows)
-    if len(letters) < total:
-        console.print(f"{len(letters)} of {total} shown")
-    console.print("once the cause is mended: provisioner dead-letters redrive MESSAGE_ID …, or --all")
+    rows_shown(("group", "websites", "failed from", "first", "last", "example", "error"), rows)
+    console.print("what would become of them: provisioner requeue --failed --group GROUP --dry-run")
+
+
+def failure_group(told: Mapping[str, Any]) -> None:
+    """Show one group, and the websites in it that failed first."""
+    failure_groups([told])
+    console.print()
+    rows = [
+        (str(one["website_id"]), cell(one["subdomain"]), cell(one["failed_at"]), cell(one["error"]))
+        for one in told["first"]
+    ]
+    rows_shown(("id", "subdomain", "failed at", "error"), rows)
+
+
+def forecast(told: Mapping[str, Any]) -> None:
+    """Show what a requeue would come to."""
+    console.print(cell(told["summary"]))
+    for remark in told["remarks"]:
+        console.print(Text("  ").append_text(cell(remark)))
+    console.print("nothing was sent: this was a dry run")

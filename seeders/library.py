@@ -20,7 +20,7 @@ from seeders.pack_files import files_of, read_head, read_pack, says_strict
 NAME = re.compile(r"[a-z0-9_-]{1,64}")
 LOAD_SECONDS = 5.0
 """The longest that a step waits for files, with its website locked; a pack of shipped size takes 20 ms."""
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.2
 """How often a pack's files are looked at for changes: sooner than anybody can mend one and requeue."""
 MAX_KEPT = 256
 """Names are what signups say: without a limit they would fill the memory."""
@@ -53,10 +53,20 @@ class Reading:
 class PackLibrary:
     """Seed packs by name, searched in several folders in order. Serves the tasks of one event loop."""
 
-    def __init__(self, roots: Sequence[Path], *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`roots` are folders of packs; the first that has a pack by that name wins. `clock` counts seconds."""
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        warn: Callable[[str, tuple[str, ...]], None] = lambda _name, _warnings: None,
+    ) -> None:
+        """`roots` are folders of packs; the first that has a pack by that name wins. `clock` counts seconds.
+
+        `warn` is told a pack's name and warnings whenever it was read and there are some.
+        """
         self._roots = tuple(roots)
         self._clock = clock
+        self._warn = warn
         self._kept: dict[str, Kept] = {}
         self._readings: dict[str, Reading] = {}
 
@@ -109,6 +119,9 @@ class PackLibrary:
             self._kept[name] = result
             while len(self._kept) > MAX_KEPT:
                 self._kept.pop(next(iter(self._kept)))
+            unchanged = kept is not None and kept.result is result.result
+            if not unchanged and isinstance(result.result, Pack) and result.result.warnings:
+                self._warn(name, result.result.warnings)
             if not reading.future.done():
                 reading.future.set_result(result)
 

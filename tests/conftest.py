@@ -15,6 +15,7 @@ import pytest_asyncio
 import structlog
 
 from consumer.logs import log
+from consumer.store import Store
 from consumer.topology import Topology
 from ops.local_servers import (
     LocalServerError,
@@ -113,6 +114,14 @@ async def database_url(postgres: PostgresServer, template_database: str) -> Asyn
     await _administer(postgres, f"CREATE DATABASE {name} TEMPLATE {template_database}")
     yield _url_of(postgres, name)
     await _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest_asyncio.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    """A store on a fresh database."""
+    store = Store(database_url, size=3)
+    yield store
+    await store.close()
 
 
 @pytest_asyncio.fixture

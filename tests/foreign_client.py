@@ -68,6 +68,12 @@ class ForeignClient:
             ids += await asyncio.gather(*(self.publish(name, body, message_id=mid) for name, body, mid in chunk))
         return ids
 
+    async def count(self, queue: str) -> int:
+        """Return how many messages of a queue nobody has in hand."""
+        async with self._connection.channel() as channel:
+            declared = await channel.declare_queue(queue, passive=True)
+            return declared.declaration_result.message_count or 0
+
     async def drain(self, queue: str) -> list[dict[str, Any]]:
         """Take everything out of a queue, for counting: broker counters lie just after a restart."""
         found = []

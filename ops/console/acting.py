@@ -6,17 +6,10 @@ from consumer.broker import Broker
 from consumer.store import Store
 from ops import moving
 from ops.reading import Unusable, our_state
-from statemachine import Transition, Trigger, plan
+from ops.verbs import VERBS
+from statemachine import Transition, plan
 
 LONGEST_REASON = 500
-VERBS = {
-    "requeue": Trigger.RETRY_PROVISIONING,
-    "go-live": Trigger.GO_LIVE,
-    "suspend": Trigger.SUSPEND,
-    "reactivate": Trigger.REACTIVATE,
-    "terminate": Trigger.TERMINATE,
-}
-"""The command line's words."""
 EFFECTS = {
     "requeue": "Sends it round again, from its proven state.",
     "go-live": "Lets it go live; its guards must hold.",

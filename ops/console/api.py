@@ -10,12 +10,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ops import progressing, reading, searching
-from ops.console.acting import EFFECTS, VERBS, act, open_to
+from ops.console import failures_api, letters_api, workers_api
+from ops.console.acting import EFFECTS, act, open_to
 from ops.console.desk import Desk, body, desk, meant, person, plain, shown_to, website_id, whole
 from ops.console.openapi import document
 from ops.console.people import Role
 from ops.console.settings import words
-from ops.looking import dead_letters
+from ops.verbs import VERBS
 from statemachine import TRANSITIONS, State
 
 HOUR = 3600
@@ -100,12 +101,6 @@ async def figures(request: Request) -> Response:
     person(request)
     here = desk(request)
     return JSONResponse(await progressing.figures(here.store, await here.pulse.estimates()))
-
-
-async def letters(request: Request) -> Response:
-    """Answer dead letters, the latest first, without their bodies; each stays where it is."""
-    who, here = person(request), desk(request)
-    return JSONResponse(shown_to(who, await dead_letters(here.broker, here.settings.namespace, 500)))
 
 
 async def events(request: Request) -> Response:
@@ -195,6 +190,8 @@ ROUTES = [
     Route("/api/websites/{website_id:int}/{verb}", command, methods=["POST"]),
     Route("/api/machine", machine),
     Route("/api/figures", figures),
-    Route("/api/dead-letters", letters),
     Route("/api/events", events),
+    *failures_api.ROUTES,
+    *letters_api.ROUTES,
+    *workers_api.ROUTES,
 ]

@@ -16,14 +16,16 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from consumer.app import make_broker, make_store
+from consumer.app import make_broker, make_packs, make_store
 from consumer.broker import Broker, BrokerError
 from consumer.config import Settings
 from consumer.errors import Infrastructure, classify
 from consumer.logs import log
 from consumer.store import Store
-from ops.console import api, pages
+from ops.console import api, mending_pages, pages, workers_pages
+from ops.console.checkup import Checkup
 from ops.console.desk import Desk
+from ops.console.errands import Errands
 from ops.console.following import Followers
 from ops.console.people import CSRF_COOKIE, People
 from ops.console.pulse import Pulse, TooManyStreams
@@ -53,7 +55,11 @@ def make_console(
     """Return the console as an ASGI application; `store` and `broker` may be handed in by tests."""
     store = store or make_store(settings, size=CONNECTIONS)
     pulse = Pulse(store, domain=settings.base_domain, limit=console.streams_limit)
-    here = Desk(settings, console, store, broker or make_broker(settings), People(console), Followers(console), pulse)
+    broker = broker or make_broker(settings)
+    checkup = Checkup(settings, store, broker)
+    errands = Errands()
+    people, followers = People(console), Followers(console)
+    here = Desk(settings, console, store, broker, people, followers, pulse, checkup, make_packs(settings), errands)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -61,6 +67,7 @@ def make_console(
         try:
             yield
         finally:
+            await errands.close()
             looking.cancel()
             with suppress(asyncio.CancelledError):
                 await looking
@@ -69,7 +76,9 @@ def make_console(
     app = Starlette(
         routes=[
             *api.ROUTES,
+            *mending_pages.ROUTES,
             *pages.ROUTES,
+            *workers_pages.ROUTES,
             Route("/livez", alive),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ],

@@ -12,10 +12,13 @@ from starlette.requests import Request
 from consumer.broker import Broker
 from consumer.config import Settings
 from consumer.store import Store
+from ops.console.checkup import Checkup
+from ops.console.errands import Errands
 from ops.console.following import Followers
 from ops.console.people import People, Person, Role, masked
 from ops.console.pulse import Pulse
 from ops.console.settings import ConsoleSettings
+from seeders import PackLibrary
 
 MAX_BODY_BYTES = 65_536
 LARGEST_ID = 2**63 - 1
@@ -32,6 +35,9 @@ class Desk:
     people: People
     followers: Followers
     pulse: Pulse
+    checkup: Checkup
+    packs: PackLibrary
+    errands: Errands
 
 
 def desk(request: Request) -> Desk:

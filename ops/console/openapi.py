@@ -6,9 +6,11 @@ from typing import Any
 
 from starlette.routing import BaseRoute, Route
 
-from ops.console.acting import VERBS
+from ops.verbs import VERBS
 
 WEBSITE = "/api/websites/{website_id}"
+CHOSEN = ("group", "error", "pack", "site_type", "since_seconds", "limit")
+LETTERS = ("message_id", "reason", "type", "website_id", "text", "older_seconds", "newer_seconds", "group")
 DESCRIBED: dict[str, tuple[str, tuple[str, ...], dict[int, str]]] = {
     "GET /api/openapi.json": ("This description.", (), {200: "OpenAPI 3.1"}),
     "GET /api/websites": (
@@ -43,7 +45,60 @@ DESCRIBED: dict[str, tuple[str, tuple[str, ...], dict[int, str]]] = {
         (),
         {200: "`oldest` and `time_to_live`, null where there is nothing to tell"},
     ),
-    "GET /api/dead-letters": ("Dead letters, without their bodies, the latest first.", (), {200: "the letters"}),
+    "GET /api/failures": ("Failed websites in groups by cause.", (), {200: "the groups, the largest first"}),
+    "GET /api/failures/preflight": (
+        "What a requeue of failed websites would come to, on today's data.",
+        CHOSEN,
+        {200: "`summary`, a sentence, and `websites`"},
+    ),
+    "POST /api/failures/requeue": (
+        "Requeue failed websites. Body: the preflight's filters, `reason`, `canary` for a few first, `rate` a second.",
+        (),
+        {
+            202: "`state` done, `sent`, `not_sent`; or running, then see `errand`",
+            409: "`stopped`: why no more were sent",
+        },
+    ),
+    "GET /api/failures/requeues/{errand}": (
+        "How far a requeue is, and what came of it, until the console restarts.",
+        (),
+        {200: "`state` running, stopped or done, `progress`, `sent`, `not_sent`, `stopped`"},
+    ),
+    "POST /api/failures/requeues/{errand}/stop": ("Stop a requeue.", (), {200: "how far it came"}),
+    "GET /api/websites/{website_id}/explain": (
+        "Why a website is where it is.",
+        (),
+        {200: "`guard`, `requirements`, `waits_for`, `last_error`, `may`, `dead_letters`, `actions`"},
+    ),
+    "GET /api/dead-letters": ("Dead letters, the latest first.", LETTERS, {200: "the letters, without bodies"}),
+    "GET /api/dead-letters/groups": ("Dead letters in groups by reason and cause.", LETTERS, {200: "the groups"}),
+    "GET /api/dead-letters/letter": ("One dead letter whole.", ("message_id",), {200: "headers, body, prospect"}),
+    "GET /api/dead-letters/forecast": (
+        "What dead letters would come to if they were sent back.",
+        LETTERS,
+        {200: "`summary`, a sentence, `letters`, each with its `prospect`, and `seen`, for the verbs"},
+    ),
+    "GET /api/dead-letters/export": (
+        "Dead letters whole, with all that is needed to send them again, for operators.",
+        LETTERS,
+        {200: "application/x-ndjson: a JSON object a line"},
+    ),
+    "POST /api/dead-letters/{letter_verb}": (
+        "Send back, discard, edit. Body: `message_ids`, filters or `all`; `why`; to edit `body`; a forecast's `seen`.",
+        (),
+        {200: "`letters`: what that was done to", 409: "somebody else has them in hand, or they are not those seen"},
+    ),
+    "GET /api/workers": (
+        "Worker processes, and who has paused them.",
+        (),
+        {200: "`workers`; `paused`: who has paused all, or null"},
+    ),
+    "POST /api/workers/{worker_verb}": (
+        "Pause or resume. Body: `worker` (all, an id or HOST:PID), and `reason`.",
+        (),
+        {200: "every worker asked has answered", 202: "it is wanted; some have not answered yet"},
+    ),
+    "GET /api/doctor": ("The doctor's report, ten seconds old at most.", (), {200: "`findings`, `counts`, `worst`"}),
     "GET /api/events": ("Server-sent events `states`: websites by state, whenever it changes.", (), {200: "a stream"}),
 }
 ERRORS = {401: "nobody we know", 403: "may not", 404: "not there", 503: "PostgreSQL or RabbitMQ is away"}
@@ -88,8 +143,12 @@ def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
 
 def _kind(name: str) -> dict[str, Any]:
     match name:
-        case "website_id" | "limit":
+        case "website_id" | "limit" | "since_seconds" | "older_seconds" | "newer_seconds":
             return {"type": "integer"}
+        case "letter_verb":
+            return {"type": "string", "enum": ["redrive", "discard", "edit"]}
+        case "worker_verb":
+            return {"type": "string", "enum": ["pause", "resume"]}
         case "verb":
             return {"type": "string", "enum": list(VERBS)}
     return {"type": "string"}

@@ -10,12 +10,14 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from ops import progressing, reading, searching
-from ops.console.acting import LONGEST_REASON, VERBS, act
+from ops.console.acting import LONGEST_REASON, act
 from ops.console.api import chosen, one
-from ops.console.desk import body, desk, meant, person, plain, shown_to, website_id, whole
+from ops.console.desk import Desk, body, desk, meant, person, plain, shown_to, website_id, whole
 from ops.console.drawing import draw
+from ops.console.failures_api import for_eyes
 from ops.console.people import CSRF_COOKIE, SESSION_COOKIE, Person, Role
-from ops.looking import dead_letters
+from ops.explaining import explain
+from ops.verbs import VERBS
 from statemachine import State
 
 TEMPLATES = Environment(
@@ -89,9 +91,18 @@ async def websites(request: Request) -> Response:
 async def website(request: Request) -> Response:
     """Show one website: where it is, what it has, how it got there, what may be done."""
     who = person(request)
-    found = await one(desk(request), website_id(request))
+    here, number = desk(request), website_id(request)
+    found = await one(here, number)
     sent = request.query_params.get("sent")
-    return page(request, "website.html", who, site=found, sent=sent if sent in VERBS else None)
+    return page(
+        request, "website.html", who, site=found, sent=sent if sent in VERBS else None, **await _why(here, who, number)
+    )
+
+
+async def _why(here: Desk, who: Person, number: int) -> dict[str, Any]:
+    """Return why a website is where it is; its dead letters have a page of their own."""
+    told = for_eyes(who, await explain(here.store, None, here.settings.namespace, number, here.packs))
+    return {"why": told, "would": {item["verb"]: item["would"] for item in told["may"]}}
 
 
 async def command(request: Request) -> Response:
@@ -109,15 +120,17 @@ async def command(request: Request) -> Response:
         seq=whole(said, "seq"), reason=plain(str(said.get("reason") or "")), actor=who.actor,
     )  # fmt: skip
     if not result["sent"]:
-        return page(request, "website.html", who, 409, site=found, sent=None, refused=f"Not sent: {result['why']}")
+        return page(
+            request,
+            "website.html",
+            who,
+            409,
+            site=found,
+            sent=None,
+            refused=f"Not sent: {result['why']}",
+            **await _why(here, who, number),
+        )
     return RedirectResponse(f"/websites/{number}?sent={verb}", SEE_OTHER)
-
-
-async def letters(request: Request) -> Response:
-    """Show dead letters; each stays where it is."""
-    who, here = person(request), desk(request)
-    found = await dead_letters(here.broker, here.settings.namespace, 500)
-    return page(request, "dead_letters.html", who, letters=found)
 
 
 async def enter(request: Request) -> Response:
@@ -155,5 +168,4 @@ ROUTES = [
     Route("/websites", websites),
     Route("/websites/{website_id:int}", website),
     Route("/websites/{website_id:int}/{verb}", command, methods=["POST"]),
-    Route("/dead-letters", letters),
 ]

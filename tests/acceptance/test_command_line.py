@@ -219,14 +219,32 @@ async def test_failed_and_requeued(with_worker: CommandLine) -> None:
     assert one_line(await run("requeue"), 2)
     assert [row["seq"] for row in (await run.status(5))["history"]] == list(range(1, 8))
 
+    (group,) = (await run.good("failures", "list", "--json")).json
+    assert (group["websites"], group["failed_from"]) == (2, {"agency_created": 2})
+    assert "two-links" in (await run.good("failures", "show", group["group"])).out
+    assert "no failed website is in a group" in one_line(await run("failures", "show", "nonsense"), 1)
+    preflight = ("requeue", "--failed", "--group", group["group"], "--dry-run")
+    assert "2 selected: 2 will fail again: links (have 2, need 3)" in (await run.good(*preflight)).out
+    stopped = await run("requeue", "--failed", "--pack", "doomed", "--since", "1h", "--canary")
+    assert stopped.code == 1
+    assert "stopped: website" in stopped.err
+    assert "is no duration" in (await run("requeue", "--failed", "--since", "soon")).err
+    assert "is no rate from 0.1" in one_line(await run("requeue", "--failed", "--rate", "0/s"), 2)
+    assert "2 selected" in (await run.good(*preflight, "--rate", "5/s")).out
+    assert "choose among --failed" in one_line(await run("requeue", "3", "--pack", "doomed"), 2)
+    explained = (await run.good("explain", "two-links")).out
+    assert "links: have 2, need 3" in explained
+    assert "waits for  people: requeue it once the cause is mended" in explained
+
     (Path(run.environment["PROVISIONER_PACKS_DIR"]) / "doomed" / "pack.yml").write_text(
         DOOMED_PACK.replace("fallback: false", "inherits_from: base")
     )
+    assert "2 selected: 2 will advance from agency_created" in (await run.good(*preflight)).out
     sent = (await run.good("requeue", "--failed", "--reason", "pack mended", "--actor", "tests", "--json")).json
     assert {item["website_id"] for item in sent if item["sent"]} == {3, 4}
     for website_id in (3, 4):
         told = await moved(run, website_id, "live")
-        (retry,) = [row for row in told["history"] if row["trigger"] == "retry_provisioning"]
+        retry = [row for row in told["history"] if row["trigger"] == "retry_provisioning"][-1]
         assert (retry["actor"], retry["reason"], retry["to_state"]) == ("tests", "pack mended", "agency_created")
     assert (await run.good("requeue", "--failed", "--json")).json == []
 
@@ -245,7 +263,11 @@ async def test_moved_by_people(with_worker: CommandLine) -> None:
         ("suspend", moves["suspend"]),
         ("terminate", ("terminate", "terminated")),
     ):
-        sent = (await run.good(verb, "held-site", "--reason", f"because {verb}", "--actor", "tests", "--json")).json
+        asked = [verb, "held-site", "--reason", f"because {verb}", "--actor", "tests", "--json"]
+        if verb == "terminate":
+            assert "terminate held-site: nothing brings them back; say --yes" in one_line(await run(*asked), 2)
+            asked.append("--yes")
+        sent = (await run.good(*asked)).json
         assert [(item["website_id"], item["sent"]) for item in sent] == [(9, True)]
         last = (await moved(run, 9, state))["history"][-1]
         assert (last["trigger"], last["actor"], last["reason"]) == (trigger, "tests", f"because {verb}")
@@ -287,7 +309,42 @@ async def test_dead_letters_stay(command_line: CommandLine, amqp_url: str, names
         assert "1 of 3 shown" in (await command_line.good("dead-letters", "list", "--limit", "1")).out
         (latest,) = (await command_line.good("dead-letters", "list", "--limit", "1", "--json")).json
         assert latest == first[0], "the latest of all, not the first that came"
-        assert {letter["message_id"] for letter in await client.drain(f"{namespace}.dead-letters")} == set(ids)
+        await _handled(command_line, ids)
+        assert {letter["message_id"] for letter in await client.drain(f"{namespace}.dead-letters")} == set(ids[1:2])
+
+
+async def _handled(run: CommandLine, ids: list[str]) -> None:
+    """Look closer at three letters, the second about an unknown website; edit the third, discard the first."""
+    groups = (await run.good("dead-letters", "list", "--grouped", "--json")).json
+    assert sorted((group["reason"], group["letters"]) for group in groups) == [
+        ("poison", 1), ("poison", 1), ("unknown_website", 1),
+    ]  # fmt: skip
+    (about_77,) = (await run.good("dead-letters", "list", "--website", "77", "--newer-than", "1h", "--json")).json
+    assert about_77["message_id"] == ids[1]
+    told = (await run.good("dead-letters", "show", ids[2])).out
+    assert '"colour": "red"' in told
+    assert "sent back    poison again: website.created: colour: " in told
+    forecast = (await run.good("dead-letters", "redrive", "--all", "--dry-run")).out
+    assert "3 selected: 2 poison again, 1 without a website again" in forecast
+    exported = [json.loads(line) for line in (await run.good("dead-letters", "export")).out.splitlines()]
+    assert {letter["message_id"]: letter["body"] for letter in exported}[ids[0]] == "not JSON"
+    (run.folder / "poor.json").write_text('{"website_id": 79}')
+    poor = await run("dead-letters", "edit", ids[2], "--body", "poor.json")
+    assert "the original is about website 78" in one_line(poor, 1)
+    (run.folder / "mended.json").write_text(
+        '{"website_id": 78, "subdomain": "mended-78", "owner": {"email": "a@b.cd"}}'
+    )
+    await run.good("dead-letters", "edit", ids[2], "--body", "mended.json", "--why", "a colour too many")
+    await moved(run, 78, "live")
+    discard = ("dead-letters", "discard", ids[0], "--why", "no JSON at all")
+    assert "discard 1 dead letters: nothing brings them back; say --yes" in one_line(await run(*discard), 2)
+    await run.good(*discard, "--yes")
+    actions = (await run.good("actions", "list", "--json")).json
+    assert [(action["verb"], action["message_id"], action["outcome"]) for action in actions] == [
+        ("discard", ids[0], "done"), ("edit", ids[2], "done"),
+    ]  # fmt: skip
+    assert "no such dead letter" in one_line(await run("dead-letters", "show", ids[0]), 1)
+    assert one_line(await run("dead-letters", "redrive"), 2)
 
 
 @pytest.mark.parametrize(
@@ -316,6 +373,32 @@ async def test_a_misspelt_setting_is_warned_of(tmp_path: Path) -> None:
     """It has no effect, and whoever set it hears so, with the name that was meant."""
     answer = await CommandLine(tmp_path, {"PROVISIONER_NAMESPCE": "x", "PROVISIONER_CONCURRENCY": "0"})("init")
     assert "PROVISIONER_NAMESPCE is no setting; is PROVISIONER_NAMESPACE meant?" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("bogus", "bogus"),
+        ("dead-letters bogus", "bogus"),
+        ("status", "WEBSITE"),
+        ("submit --site-type castle --json", "--site-type"),
+        ("list --limit 0", "--limit"),
+        ("list --bogus", "--bogus"),
+    ],
+)
+async def test_wrong_usage(tmp_path: Path, line: str, named: str) -> None:
+    """Wrong usage is one line that names what is wrong and where to read on, and exit 2."""
+    said = one_line(await CommandLine(tmp_path, {})(*line.split()), 2)
+    assert named in said
+    assert "--help`" in said
+
+
+async def test_no_command(tmp_path: Path) -> None:
+    """Who names no command is shown those that there are."""
+    for line in ((), ("dead-letters",)):
+        answer = await CommandLine(tmp_path, {})(*line)
+        assert answer.code == 2
+        assert "Commands:" in answer.err
 
 
 @pytest.mark.parametrize("seconds", ["nan", "-1"])

@@ -18,6 +18,7 @@ from consumer.failpoints import NAMES
 from consumer.topology import Topology
 from tests.foreign_client import ForeignClient, foreign_client, signup
 from tests.invariants import check_all
+from tests.service import strict_pack
 from tests.worker_processes import until
 from tests.zygote import Zygote, zygote
 
@@ -30,6 +31,8 @@ FAULTS: dict[str, tuple[int, ...]] = {
 }  # fmt: skip
 """Which numbered fault a death at each failpoint is; the names are not the catalogue's, the places are."""
 STEPS = 7
+FEWEST_AWAITS_TO_FAILED = 25
+FEWEST_AWAITS_TO_A_LETTER = 5
 FEWEST_AWAITS = 60
 """A website's way has more suspensions than this; a test that found fewer would not have looked where the work is."""
 
@@ -58,9 +61,27 @@ class Scene:
         )
         return found
 
-    async def heal(self, website_id: int) -> None:
+    async def dies(self, website_id: int, number: int, **settings: str) -> bool:
+        """Let a worker die at an await, by its number; say whether it did, or the website came to rest before."""
+        before = self.fired()
+        # A stall far away: no rescue may do the work of the redelivery while this worker still lives.
+        pid = await self.zygote.start(
+            PROVISIONER_FAILPOINTS=f"await=kill9@{number}", PROVISIONER_STALL_SECONDS="60", **settings
+        )
+
+        async def over() -> bool:
+            return self.fired() > before or await self.at_rest(website_id)
+
+        await until(over, 30, f"death or survival at await {number}")
+        if self.fired() == before:
+            await self.zygote.kill(pid)
+            return False
+        assert await self.zygote.wait(pid) == KILLED
+        return True
+
+    async def heal(self, website_id: int, **settings: str) -> None:
         """Let a healthy worker finish what a dead one left."""
-        pid = await self.zygote.start()
+        pid = await self.zygote.start(**settings)
         await until(lambda: self.at_rest(website_id), 30, f"website {website_id} at rest after its worker died")
         await self.zygote.kill(pid)
 
@@ -94,12 +115,51 @@ async def test_death_at_each_await(scene: Scene) -> None:
     survived = 0
     for number in range(1, 1000):
         website_id = await scene.sign_up()
+        if not await scene.dies(website_id, number):
+            survived = number
+            break
+        await scene.heal(website_id)
+    assert survived > FEWEST_AWAITS, "the way to live has more awaits than that"
+    await scene.client.until_events(scene.websites * STEPS, 30)
+    assert await check_all(scene.connection, scene.client.events) == {"live": scene.websites}
+    assert await scene.client.drain(f"{scene.client.namespace}.dead-letters") == []
+
+
+async def test_death_at_each_await_to_failed(scene: Scene, tmp_path: Path) -> None:
+    """The same on the way to failed, by a strict pack with two links: it fails, once, with its rows kept."""
+    pack = tmp_path / "packs" / "strict"
+    pack.mkdir(parents=True)
+    strict_pack(pack.parent, 2)
+    packs = {"PROVISIONER_PACKS_DIR": str(pack.parent)}
+    survived = 0
+    for number in range(1, 1000):
+        website_id = await scene.sign_up(seed_pack="strict")
+        if not await scene.dies(website_id, number, **packs):
+            survived = number
+            break
+        await scene.heal(website_id, **packs)
+    assert survived > FEWEST_AWAITS_TO_FAILED, "the way to failed has more awaits than that"
+    await scene.client.until_events(scene.websites * 3, 30)
+    assert await check_all(scene.connection, scene.client.events) == {"failed": scene.websites}
+
+
+async def test_death_at_each_await_to_a_dead_letter(scene: Scene) -> None:
+    """The same on the way to the dead letters: each message that cannot be carried out is among them, whoever died."""
+    website_id = await scene.sign_up()
+    await scene.heal(website_id)
+    queue, sent = f"{scene.client.namespace}.dead-letters", []
+
+    async def dead() -> bool:
+        return await scene.client.count(queue) >= len(sent)
+
+    survived = 0
+    for number in range(1, 1000):
+        sent.append(await scene.client.publish("provisioning.terminate", {"website_id": website_id}))
         before = scene.fired()
-        # A stall far away: no rescue may do the work of the redelivery while this worker still lives.
         pid = await scene.zygote.start(PROVISIONER_FAILPOINTS=f"await=kill9@{number}", PROVISIONER_STALL_SECONDS="60")
 
-        async def over(pid: int = pid, before: int = before, website_id: int = website_id) -> bool:
-            return scene.fired() > before or await scene.at_rest(website_id)
+        async def over(before: int = before) -> bool:
+            return scene.fired() > before or await dead()
 
         await until(over, 30, f"death or survival at await {number}")
         if scene.fired() == before:
@@ -107,11 +167,12 @@ async def test_death_at_each_await(scene: Scene) -> None:
             survived = number
             break
         assert await scene.zygote.wait(pid) == KILLED
-        await scene.heal(website_id)
-    assert survived > FEWEST_AWAITS, "the way to live has more awaits than that"
-    await scene.client.until_events(scene.websites * STEPS, 30)
-    assert await check_all(scene.connection, scene.client.events) == {"live": scene.websites}
-    assert await scene.client.drain(f"{scene.client.namespace}.dead-letters") == []
+        pid = await scene.zygote.start()
+        await until(dead, 30, "a dead letter")
+        await scene.zygote.kill(pid)
+    assert survived > FEWEST_AWAITS_TO_A_LETTER, "the way to the dead letters has more awaits than that"
+    assert {letter["message_id"] for letter in await scene.client.drain(queue)} == set(sent)
+    assert await check_all(scene.connection, scene.client.events) == {"live": 1}
 
 
 @pytest.mark.parametrize(

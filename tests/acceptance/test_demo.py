@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from consumer.broker_inprocess import InProcessBroker
 from ops import demo
 from ops.local_servers import LocalServerError, RabbitServer
 
@@ -26,6 +28,24 @@ def test_the_demo_on_rabbitmq(rabbitmq: RabbitServer, tmp_path: Path) -> None:
     assert "Cannot go live - missing: subdomain" in ended.stdout
     assert "every one of 40 websites is where it belongs" in ended.stdout
     assert "demo-" not in rabbitmq.ctl("list_queues", "name")
+
+
+def test_the_smallest_demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It mends its pack sooner after reading than a person could, and its requeued website goes live all the same."""
+    monkeypatch.setattr(demo, "_broker", lambda _: ("inprocess://", InProcessBroker()))
+    monkeypatch.setattr(demo, "PATIENCE_SECONDS", 10.0)
+    assert demo.run_demo(10, keep=False) == 0
+    assert "every one of 10 websites is where it belongs" in capsys.readouterr().out
+
+
+def test_where_the_demo_looks_for_rabbitmq(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the settings say, then on localhost."""
+    asked: list[str] = []
+    monkeypatch.setenv("PROVISIONER_AMQP_URL", "amqp://guest:guest@127.0.0.1:1/")
+    monkeypatch.setattr(demo, "answers_amqp", lambda url: asked.append(url) or len(asked) > 1)
+    with ExitStack() as stack:
+        assert demo._broker(stack) == ("amqp://guest:guest@127.0.0.1:5672/", None)
+    assert asked[0] == "amqp://guest:guest@127.0.0.1:1/"
 
 
 def test_the_demo_without_rabbitmq(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

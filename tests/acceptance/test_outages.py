@@ -56,10 +56,11 @@ class Outage:
         assert await self.count("provisioning_state = 'live'") < WEBSITES, "the outage came too late to matter"
 
     async def logged(self, event: str, what: str) -> None:
-        """Wait until a worker has said something."""
+        """Wait until a worker has said something, but for what each says while it starts."""
 
         async def said() -> bool:
-            return any(line["event"] == event and line.get("what") == what for line in self.workers.logs())
+            lines = [line for line in self.workers.logs() if line.get("error") != "not connected yet"]
+            return any(line["event"] == event and line.get("what") == what for line in lines)
 
         await until(said, SECONDS, f"a worker logs {event} {what}")
 

@@ -151,6 +151,27 @@ async def test_a_drain_that_cannot_end_is_ended(workers: WorkerProcesses, amqp_u
         await said(workers, event="stopped before the end", count=1)
 
 
+async def test_what_was_not_started_is_handed_back(workers: WorkerProcesses, amqp_url: str, namespace: str) -> None:
+    """A stop hands back every delivery that no worker has started, and says how many those were."""
+    async with foreign_client(amqp_url, namespace) as client:
+        process = await workers.start(
+            "--concurrency", "1", PROVISIONER_FAILPOINTS="step=hang", PROVISIONER_DRAIN_SECONDS="0.2"
+        )
+        await client.publish("website.created", signup(1))
+        await said(workers, event="failpoint", what="step=hang")
+        await client.publish_many([("website.created", signup(n), None) for n in (2, 3, 4)])
+        session = await RabbitBroker(amqp_url).open_consumer()
+
+        async def taken() -> bool:
+            return (await session.counts(f"{namespace}.signups")).ready == 0
+
+        await until(taken, SECONDS, "all signups delivered")
+        await workers.stop(process)
+        (stopped,) = await said(workers, event="stopped")
+        assert stopped["handed_back"] == 3
+        await session.close()
+
+
 @pytest.mark.fault(24)
 @pytest.mark.parametrize(
     ("away", "setting", "url"),

@@ -58,7 +58,7 @@ async def console(database_url: str) -> AsyncIterator[Console]:
     """A console; nobody works behind it."""
     broker, settings = InProcessBroker(), Settings(
         database_url=SecretStr(database_url), namespace="t", dispatch_interval_seconds=0.1, retry_base_seconds=0.01,
-        retry_budget=2,
+        retry_budget=2, presence_seconds=0.1,
     )  # fmt: skip
     await broker.declare(Topology("t"))
     who = ConsoleSettings(

@@ -16,6 +16,7 @@ from ops.console.openapi import DESCRIBED, document, operations
 from ops.console.people import masked
 from ops.console.settings import ConsoleSettings, load_console_settings
 from tests.console.conftest import OPERATOR, READER, SIGNUP, Console
+from tests.worker_processes import until
 
 KEPT = "/api/websites/7"
 
@@ -148,7 +149,13 @@ async def test_a_customer_follows_one_website(working: Console) -> None:
         made = (await signup.post(f"{KEPT}/follow-token", json={"seconds": 60})).json()
         assert (await signup.post(f"{KEPT}/follow-token", json={"seconds": 10**9})).status_code == 400
         listening = asyncio.create_task(events(browser, made["events_url"], 3))
-        await asyncio.sleep(0)
+        pulse = working.server.config.app.state.desk.pulse
+
+        async def looked() -> bool:
+            return pulse.looks > 0
+
+        # What is told at first, and once more at the first look; the third is for what happens after that.
+        await until(looked, 20, "a first look for this stream")
         await working.sign_up(7)
         told = await listening
         assert all(name == "provisioning" for name, _ in told)

@@ -76,7 +76,7 @@ async def test_it_fits_a_phone(page: Page, working: Console, scheme: str) -> Non
     await page.set_viewport_size({"width": 360, "height": 740})
     await page.emulate_media(color_scheme=scheme)
     await sign_in(page, working, READER)
-    for path in ("/", "/websites", "/websites/7", "/dead-letters"):
+    for path in ("/", "/websites", "/websites/7", "/failures", "/dead-letters"):
         await page.goto(working.url + path)
         assert await page.evaluate("document.documentElement.scrollWidth") <= 360, path
     assert await page.get_by_text("What you may do").count() == 0

@@ -27,8 +27,8 @@ async def scene(database_url: str, amqp_url: str, namespace: str, tmp_path: Path
 
 
 @pytest_asyncio.fixture
-async def own_scene(own_postgres: PostgresServer, own_rabbitmq: RabbitServer, tmp_path: Path) -> AsyncIterator[Scene]:
-    """A scene on servers that may be stopped and misconfigured. Whoever does so undoes it."""
+async def own_database_url(own_postgres: PostgresServer) -> str:
+    """A fresh database on the PostgreSQL that may be stopped and misconfigured."""
     name = f"f_{secrets.token_hex(4)}"
     admin = await asyncpg.connect(own_postgres.url)
     await admin.execute(f"CREATE DATABASE {name}")
@@ -37,8 +37,24 @@ async def own_scene(own_postgres: PostgresServer, own_rabbitmq: RabbitServer, tm
     connection = await asyncpg.connect(url)
     await connection.execute(SCHEMA.read_text())
     await connection.close()
-    async with set_scene(tmp_path, url, own_rabbitmq.url, name.replace("_", "-")) as made:
+    return url
+
+
+@pytest_asyncio.fixture
+async def own_scene(own_database_url: str, own_rabbitmq: RabbitServer, tmp_path: Path) -> AsyncIterator[Scene]:
+    """A scene on servers that may be stopped and misconfigured. Whoever does so undoes it."""
+    name = own_database_url.rpartition("/")[2].replace("_", "-")
+    async with set_scene(tmp_path, own_database_url, own_rabbitmq.url, name) as made:
         yield made
+
+
+@pytest_asyncio.fixture
+async def database_scene(own_database_url: str, amqp_url: str, namespace: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    """A scene on a PostgreSQL that may be stopped and misconfigured, and on the broker that all tests share."""
+    async with set_scene(tmp_path, own_database_url, amqp_url, namespace) as made:
+        yield made
+        async with made.channel() as channel:
+            await channel.queue_delete(f"{namespace}.seen")
 
 
 @pytest.fixture

@@ -27,6 +27,9 @@ proves that it fired, lets it end, and then asks whether everything still holds:
 a transition, an event for each, nothing live with a guard unmet, nothing owed, nothing lost (`tests/invariants.py`).
 `make test` runs them with waits shortened by settings. `make faults` runs all, for as long as the catalogue says, and
 writes the last column: result, number of test cases, seconds, date. *Full length* marks what runs there alone.
+
+`make nemesis` lets random faults of all classes strike under load for five minutes, drains, and looks for everything
+that was confirmed. It prints its seed, what struck how often, and where everything ended.
 """
 
 

@@ -58,7 +58,7 @@ class Scene:
         self.events: list[dict[str, Any]] = []
         self.signed_up = 0
         self.exits = AsyncExitStack()
-        self._folder = folder
+        self.folder = folder
         self._postgres_proxy: FaultProxy | None = None
         self._broker_proxy: FaultProxy | None = None
 
@@ -166,6 +166,16 @@ class Scene:
             return len(self.lines(**fields)) >= count
 
         await until(found, seconds, f"{count} log lines with {fields}")
+
+    async def paused(self, what: str, count: int = 1, error: str = "", seconds: float = SECONDS) -> None:
+        """Wait until workers have paused so often for something with this in its error. That a worker which has just
+        begun is not connected yet is no pause."""
+
+        async def found() -> bool:
+            pauses = [line["error"] for line in self.lines(event="paused", what=what)]
+            return sum(error in told for told in pauses if told != "not connected yet") >= count
+
+        await until(found, seconds, f"{count} pauses for {what} {error}")
 
     async def consumers(self, count: int, seconds: float = SECONDS) -> None:
         """Wait until so many consumers are on each work queue."""

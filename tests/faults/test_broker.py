@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
+import aio_pika
 import pytest
 
 from consumer.topology import DELIVERY_LIMIT
 from ops.local_servers import RabbitServer
 from tests.faults.conftest import Scaled
 from tests.faults.scene import SECONDS, Scene
+from tests.foreign_client import signup
 from tests.worker_processes import until
 
 ALARMS = {
@@ -20,6 +22,7 @@ ALARMS = {
     "disk": ("set_disk_free_limit 9999GB", "set_disk_free_limit 50MB"),
 }
 WEBSITES = 60
+LOST = (aio_pika.exceptions.AMQPError, OSError, RuntimeError)
 
 
 async def ctl(server: RabbitServer, *arguments: str) -> str:
@@ -59,7 +62,7 @@ async def test_an_alarm(own_scene: Scene, own_rabbitmq: RabbitServer, scaled: Sc
     await in_the_middle(own_scene, 150)
     try:
         await ctl(own_rabbitmq, *on.split())
-        await own_scene.said(2, event="paused", what="publishing")
+        await own_scene.paused("publishing", 2)
         await asyncio.sleep(scaled(0, 60))
         began = asyncio.get_running_loop().time()
         os.kill(told_to_stop, signal.SIGTERM)
@@ -80,7 +83,7 @@ async def test_connections_closed_for_a_minute(own_scene: Scene, own_rabbitmq: R
         await own_scene.sign_up(20)
         await ctl(own_rabbitmq, "close_all_connections", "a test")
         await asyncio.sleep(1)  # rabbitmqctl itself takes the other one
-    await own_scene.said(20, event="paused", what="publishing")
+    await own_scene.paused("publishing", 20)
     await own_scene.redrive()
     await own_scene.reckon({"live": own_scene.signed_up}, seconds=120)
 
@@ -92,7 +95,7 @@ async def test_the_application_stopped_and_started(own_scene: Scene, own_rabbitm
     await in_the_middle(own_scene)
     await ctl(own_rabbitmq, "stop_app")
     try:
-        await own_scene.said(event="paused", what="publishing")
+        await own_scene.paused("publishing")
     finally:
         await ctl(own_rabbitmq, "start_app")
     await own_scene.consumers(1)
@@ -105,7 +108,7 @@ async def test_the_broker_away_at_the_start(scene: Scene, scaled: Scaled) -> Non
     proxy = await scene.broker_proxy()
     await proxy.refuse()
     pid = await scene.start()
-    await scene.said(event="paused", what="publishing")
+    await scene.paused("publishing")
     await scene.said(event="resumed", what="database")
     await scene.sign_up(5)
     await asyncio.sleep(scaled(1, 120))
@@ -221,7 +224,7 @@ async def test_the_broker_lets_us_do_nothing(own_scene: Scene, own_rabbitmq: Rab
     else:
         await ctl(own_rabbitmq, "set_permissions", "-p", vhost, user, "^$", "^$", "^$")
         proxy.reset()
-    await own_scene.said(event="paused", what="publishing")
+    await own_scene.paused("publishing")
     before = proxy.hits["connected"]
     await asyncio.sleep(3)
     # Three errands (publish, consume, declare), each at most every quarter of a second once the backoff has grown.
@@ -277,3 +280,115 @@ async def test_a_channel_dead_under_a_healthy_connection(own_scene: Scene, own_r
     assert asyncio.get_running_loop().time() - began < 1.5, "15 s at the watchdog's default of 5 s, here a tenth"
     await own_scene.sign_up(3)
     await own_scene.reckon({"live": 3})
+
+
+@pytest.mark.full_length
+@pytest.mark.fault(32)
+async def test_the_broker_killed(own_scene: Scene, own_rabbitmq: RabbitServer) -> None:
+    """The broker is killed while signups come and is started again: each signup that it confirmed goes live.
+
+    Not in every `make test`: a quorum queue of RabbitMQ 3.10 that is asked while its election runs may stay without a
+    leader for a minute and more, whoever asks.
+    """
+    await own_scene.start()
+    await in_the_middle(own_scene)
+    confirmed = own_scene.signed_up
+
+    async def keep_signing_up() -> None:
+        nonlocal confirmed
+        while True:
+            await own_scene.sign_up(1)
+            confirmed = own_scene.signed_up
+
+    async def came() -> bool:
+        await own_scene.live(5)
+        return confirmed > WEBSITES
+
+    signing_up = asyncio.create_task(keep_signing_up())
+    await until(came, SECONDS, "a signup that came meanwhile")
+    await asyncio.to_thread(own_rabbitmq.kill)
+    try:
+        await own_scene.paused("publishing")
+        with pytest.raises(LOST):
+            await signing_up
+    finally:
+        await asyncio.to_thread(own_rabbitmq.start)
+    assert confirmed > WEBSITES, "signups came while it was killed"
+    await own_scene.consumers(1)
+    await own_scene.redrive()
+    # The last one, which nobody confirmed, may be there or not: its sender sends it again.
+    assert own_scene.signed_up == confirmed + 1
+    await own_scene.publish([("website.created", signup(own_scene.signed_up))])
+    await own_scene.reckon({"live": own_scene.signed_up})
+
+
+@pytest.mark.fault(41)
+async def test_the_work_queue_full(own_scene: Scene, own_rabbitmq: RabbitServer) -> None:
+    """The commands queue takes no more: what cannot be published is kept, and all go live soon afterwards."""
+    await own_scene.start()
+    await in_the_middle(own_scene)
+    async with policy(own_rabbitmq, own_scene.topology.commands, '{"max-length": 2, "overflow": "reject-publish"}'):
+        await own_scene.sign_up(WEBSITES)
+        await own_scene.said(event="publish refused")
+    await own_scene.reckon({"live": own_scene.signed_up}, seconds=30)
+
+
+@pytest.mark.fault(41)
+async def test_a_subscriber_full(own_scene: Scene, own_rabbitmq: RabbitServer) -> None:
+    """A subscriber's queue takes no more: that holds up nobody, and once it takes more, it hears of new events."""
+    name = f"{own_scene.topology.namespace}.subscriber"
+    await own_scene.start()
+    async with own_scene.channel() as channel:
+        queue = await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
+        await queue.bind(own_scene.topology.events_exchange, "website.*")
+        async with policy(own_rabbitmq, name, '{"max-length": 2, "overflow": "reject-publish"}'):
+            await own_scene.sign_up(10)
+            await own_scene.said(event="event nacked")
+            await own_scene.reckon({"live": 10})
+
+        async def hears() -> bool:
+            await own_scene.sign_up(1)
+            await own_scene.live(own_scene.signed_up)
+            return await own_scene.waiting(name) > 20
+
+        await until(hears, 15, "a subscriber that hears of new events")
+    await own_scene.reckon({"live": own_scene.signed_up})
+
+
+@pytest.mark.fault(42)
+async def test_the_dead_letter_queue_full(own_scene: Scene, own_rabbitmq: RabbitServer) -> None:
+    """The dead-letter queue takes no more: what belongs there is kept, and gets there once there is room."""
+    await own_scene.start()
+    dead_letters = own_scene.topology.dead_letters
+    poison = ("website.created", {"website_id": "poison"})
+    async with policy(own_rabbitmq, dead_letters, '{"max-length": 1, "overflow": "reject-publish"}'):
+        sent = 0
+
+        async def refused() -> bool:
+            nonlocal sent
+            sent += 1
+            await own_scene.publish([poison])
+            return bool(own_scene.lines(event="publish refused"))
+
+        await until(refused, SECONDS, "a dead letter refused")
+        await own_scene.sign_up(5)
+        await own_scene.live(5)
+
+    async def all_there() -> bool:
+        return await own_scene.waiting(dead_letters) == sent
+
+    await until(all_there, 15, f"{sent} dead letters")
+    await own_scene.reckon({"live": 5}, letters=sent, charged=True)
+
+
+@pytest.mark.fault(42)
+async def test_the_dead_letter_queue_missing(scene: Scene) -> None:
+    """The dead-letter queue is gone: a message that belongs there is kept, the queue made anew, and it gets there."""
+    await scene.start()
+    await scene.consumers(1)
+    async with scene.channel() as channel:
+        await channel.queue_delete(scene.topology.dead_letters)
+    await scene.publish([("website.created", {"website_id": "poison"})])
+    await scene.said(event="publish refused")
+    await scene.said(event="delivery", outcome="rejected")
+    await scene.reckon({}, charged=True, letters=1)

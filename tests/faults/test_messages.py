@@ -17,6 +17,7 @@ from consumer.broker import Delivery
 from consumer.broker_inprocess import InProcessBroker
 from consumer.messages import Command, decode
 from consumer.outbox import command_id
+from ops.looking import Wanted
 from ops.redriving import redrive
 from statemachine import Trigger
 from tests.faults.conftest import Scaled
@@ -118,6 +119,9 @@ async def test_steps_out_of_order(start: Start, seed: int) -> None:
         for website_id in websites:
             await service.reaches(website_id, "live")
             assert len(await service.history(website_id)) == 7
+        for _, name, body, message_id in early:
+            await service.publish(name, body, message_id)
+        await service.settled()
         outcomes = [type(outcome).__name__ for _, batch in service.batches for outcome in batch]
         assert outcomes.count("Ahead") > 0, "some came before their time"
         assert outcomes.count("Stale") + outcomes.count("AlreadyDone") > 0, "and some after it"
@@ -162,7 +166,7 @@ async def test_a_later_release_takes_what_this_one_could_not(start: Start, monke
 
     monkeypatch.setattr(consumer.worker, "decode", of_tomorrow)
     async with start(broker) as service:
-        assert len(await redrive(broker, NAMESPACE, [], "poison")) == 2
+        assert len(await redrive(broker, NAMESPACE, Wanted(reason="poison"))) == 2
         await service.reaches(1, "live")
         await service.reaches(2, "live")
         assert service.letters() == []

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import aio_pika
@@ -10,6 +11,7 @@ import pytest
 import ops.redriving
 from consumer.broker import BrokerError, Message, PublisherSession
 from consumer.broker_rabbitmq import RabbitBroker
+from ops.holding import InOtherHands
 from ops.looking import dead_letters
 from ops.redriving import redrive
 from tests.faults.conftest import Scaled
@@ -27,17 +29,18 @@ class Dying(RabbitBroker):
 
     async def open_publisher(self) -> PublisherSession:
         session = await super().open_publisher()
-        honest, left = session.publish, 3
+        honest, left = session.publish_all, 3
 
-        async def publish(message: Message) -> None:
+        async def publish_all(messages: Sequence[Message]) -> list[BrokerError | None]:
             nonlocal left
-            await honest(message)
+            answers = await honest(messages)
             left -= 1
             if left == 0:
                 self.died = True
                 raise KeyboardInterrupt
+            return answers
 
-        session.publish = publish  # type: ignore[method-assign]
+        session.publish_all = publish_all  # type: ignore[method-assign]
         return session
 
 
@@ -70,20 +73,20 @@ async def users(scene: Scene, count: int) -> None:
 @pytest.mark.fault(103)
 async def test_redriven_at_once_and_half(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """One redrive dies in the middle, two more run at once: every signup takes effect, and takes effect once."""
-    monkeypatch.setattr(ops.redriving, "ARRIVAL_SECONDS", 1)
+    monkeypatch.setattr(ops.redriving, "PIECE", 1)
     namespace = scene.topology.namespace
     await scene.start()
     await strangers(scene, 12)
     await users(scene, 12)
     dying = Dying(scene.amqp_url)
     with pytest.raises(KeyboardInterrupt):
-        await _interrupted(redrive(dying, namespace, [], None))
+        await _interrupted(redrive(dying, namespace))
     assert dying.died
     await letters(scene, 10)
     moved = await asyncio.gather(
-        *(redrive(RabbitBroker(scene.amqp_url), namespace, [], None) for _ in range(2)), return_exceptions=True
+        *(redrive(RabbitBroker(scene.amqp_url), namespace) for _ in range(2)), return_exceptions=True
     )
-    assert all(isinstance(answer, list | BrokerError) for answer in moved), moved
+    assert all(isinstance(answer, list | BrokerError | InOtherHands) for answer in moved), moved
     assert sum(len(answer) for answer in moved if isinstance(answer, list)) == 10
     await scene.reckon({"live": 12}, charged=True)
 
@@ -102,7 +105,7 @@ async def test_a_poison_redriven(start: Start) -> None:
         await service.settled()
         for _ in range(3):
             async with asyncio.timeout(10):
-                assert len(await redrive(service.broker, NAMESPACE, [], None)) == 5
+                assert len(await redrive(service.broker, NAMESPACE)) == 5
             await service.settled()
             assert [reason for _, reason in service.letters()] == ["poison"] * 5
         assert len({message_id for message_id, _ in service.letters()}) == 5
@@ -119,7 +122,7 @@ async def test_redriven_after_terminate(start: Start) -> None:
         await service.command("suspend", 1)
         await service.command("terminate", 1)
         before = await service.reaches(1, "terminated")
-        assert len(await redrive(service.broker, NAMESPACE, [], None)) == 1
+        assert len(await redrive(service.broker, NAMESPACE)) == 1
         await service.settled()
         assert [reason for _, reason in service.letters()] == ["illegal"]
         assert "terminated" in service.x_error()
@@ -136,7 +139,7 @@ async def test_many_redriven_under_load(scene: Scene, scaled: Scaled) -> None:
     for first in range(0, count, 500):
         await scene.publish(bodies[first : first + 500])
     await letters(scene, count)
-    work = asyncio.create_task(redrive(RabbitBroker(scene.amqp_url), scene.topology.namespace, [], None))
+    work = asyncio.create_task(redrive(RabbitBroker(scene.amqp_url), scene.topology.namespace))
     await scene.sign_up(good)
     await scene.live(good, SECONDS)
     assert len(await work) == count
@@ -166,14 +169,15 @@ async def test_looked_at_again_and_again(scene: Scene) -> None:
 
 
 @pytest.mark.fault(108)
-async def test_purged_during_a_redrive(scene: Scene) -> None:
+async def test_purged_during_a_redrive(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """The dead letters are purged while they are sent back: what was sent is carried out once, the rest is gone."""
+    monkeypatch.setattr(ops.redriving, "PIECE", 1)
     await scene.start()
     await strangers(scene, 10)
     await users(scene, 10)
     namespace, broker = scene.topology.namespace, Purging(scene.amqp_url)
     broker.purged = scene.topology.dead_letters
-    moved = await redrive(broker, namespace, [], None)
+    moved = await redrive(broker, namespace)
     assert broker.times == 1, "the purge came in the middle"
     await letters(scene, 0)
     await scene.reckon({"live": len(moved)}, charged=True)
@@ -187,14 +191,15 @@ class Purging(RabbitBroker):
 
     async def open_publisher(self) -> PublisherSession:
         session = await super().open_publisher()
-        honest = session.publish
+        honest = session.publish_all
 
-        async def publish(message: Message) -> None:
-            await honest(message)
+        async def publish_all(messages: Sequence[Message]) -> list[BrokerError | None]:
+            answers = await honest(messages)
             if not self.times:
                 self.times = 1
                 async with await aio_pika.connect(self._url, timeout=20) as connection:
                     await (await (await connection.channel()).get_queue(self.purged, ensure=False)).purge()
+            return answers
 
-        session.publish = publish  # type: ignore[method-assign]
+        session.publish_all = publish_all  # type: ignore[method-assign]
         return session

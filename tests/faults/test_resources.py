@@ -5,8 +5,10 @@ import gc
 import json
 import os
 import resource
+import socket
 import time
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 
 import consumer.dead_letters
 import consumer.worker
+from consumer.listener import CONNECTIONS
 from tests.faults.conftest import Scaled
 from tests.faults.scene import SECONDS, Scene
 from tests.foreign_client import signup
@@ -111,7 +114,7 @@ async def test_no_file_descriptors_left(scene: Scene) -> None:
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
     proxy.reset()
-    await scene.said(event="paused", what="publishing")
+    await scene.paused("publishing")
     await scene.sign_up(5)
     before = proxy.hits["connected"]
     looked = len(scene.lines())
@@ -219,3 +222,59 @@ async def test_a_great_many_due(start: Start, scaled: Scaled) -> None:
         # Whoever waits in that crowd does not hold up who comes now.
         await service.created(count + 1)
         await service.reaches(count + 1, "live")
+
+
+@pytest.mark.fault(115)
+async def test_those_who_ask_for_health(scene: Scene, scaled: Scaled) -> None:
+    """Some hang and come again, one asks a hundred times a second: work goes on; who asks is answered."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    await scene.start(http_port=port)
+    hung = answered = 0
+
+    async def ask(request: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(request)
+            return await reader.read()
+        finally:
+            writer.transport.abort()
+
+    async def hang() -> None:
+        nonlocal hung
+        while True:
+            with suppress(OSError):
+                hung += 1
+                await ask(b"GET /livez HT")
+            await asyncio.sleep(0.1)  # a stubborn one's own rhythm
+
+    async def status(path: str) -> str:
+        async with asyncio.timeout(SECONDS):
+            answer = await ask(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        return answer.partition(b"\r\n")[0].decode()
+
+    async def ready() -> bool:
+        with suppress(OSError):
+            return await status("/readyz") == "HTTP/1.1 200 OK"
+        return False
+
+    await until(ready, SECONDS, "a worker that is ready")
+    hanging = [asyncio.create_task(hang()) for _ in range(2 * CONNECTIONS)]
+    try:
+        await scene.sign_up(30)
+        end = asyncio.get_running_loop().time() + scaled(3, 60)
+        while asyncio.get_running_loop().time() < end:
+            began = asyncio.get_running_loop().time()
+            paths = ("/livez", "/readyz", "/metrics", "/livez", "/livez")
+            assert set(await asyncio.gather(*map(status, paths))) == {"HTTP/1.1 200 OK"}
+            answered += len(paths)
+            # The catalogue's own rhythm: 100 questions a second, where the machine keeps up with it.
+            await asyncio.sleep(max(0.0, began + len(paths) / 100 - asyncio.get_running_loop().time()))
+        assert hung > 2 * CONNECTIONS, "some have made room, and came again"
+        assert answered > 100
+        await scene.reckon({"live": 30})
+    finally:
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)

@@ -1,12 +1,10 @@
 """Errors that are accounted for: what a fault may and may not do to a website."""
 
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
 import seeders
 from consumer.errors import Permanent, Transient, classify
@@ -18,14 +16,6 @@ from seeders import PackLibrary, Seeders
 from statemachine import Trigger
 
 PACKS = Path(seeders.__file__).parent / "packs"
-
-
-@pytest_asyncio.fixture
-async def store(database_url: str) -> AsyncIterator[Store]:
-    """A store on a fresh database."""
-    store = Store(database_url, size=2)
-    yield store
-    await store.close()
 
 
 def provision(store: Store, budget: int = 8) -> Provision:

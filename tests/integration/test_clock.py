@@ -1,10 +1,7 @@
 """The one clock column: when it is cleared, how far it is put off, and what proves an event published."""
 
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest_asyncio
 
 import seeders
 from consumer.backoff import Backoff
@@ -24,14 +21,6 @@ from statemachine import Trigger
 PACKS = Path(seeders.__file__).parent / "packs"
 STALL = 120.0
 TOPOLOGY = Topology("clock")
-
-
-@pytest_asyncio.fixture
-async def store(database_url: str) -> AsyncIterator[Store]:
-    """A store on a fresh database."""
-    store = Store(database_url, size=3)
-    yield store
-    await store.close()
 
 
 def provision(store: Store) -> Provision:

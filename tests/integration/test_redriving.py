@@ -9,7 +9,7 @@ from consumer.broker import BrokerDown, Delivery, Message
 from consumer.broker_inprocess import InProcessBroker
 from consumer.broker_rabbitmq import RabbitBroker
 from consumer.topology import Topology
-from ops.looking import dead_letters
+from ops.looking import Wanted, dead_letters
 from ops.redriving import redrive
 from ops.sending import publish_all, publishing
 
@@ -33,9 +33,9 @@ async def test_chosen_letters_go_back_and_the_rest_stays(amqp_url: str, namespac
     ]
     async with publishing(broker) as session:
         await publish_all(session, letters)
-    moved = await redrive(broker, namespace, [], "unknown_user")
+    moved = await redrive(broker, namespace, Wanted(reason="unknown_user"))
     assert [item["message_id"] for item in moved] == [letters[0].message_id]
-    moved = await redrive(broker, namespace, [letters[1].message_id], None)
+    moved = await redrive(broker, namespace, Wanted(message_ids=frozenset({letters[1].message_id})))
     assert [item["message_id"] for item in moved] == [letters[1].message_id]
     left = await dead_letters(broker, namespace, 10)
     assert [item["message_id"] for item in left] == [letters[2].message_id]
@@ -57,7 +57,7 @@ async def test_an_unconfirmed_letter_stays() -> None:
         await publish_all(session, [sent])
     broker.swallow_confirms(1)
     with pytest.raises(BrokerDown):
-        await redrive(broker, "t", [], None)
+        await redrive(broker, "t")
     await asyncio.sleep(0)
     left = await dead_letters(broker, "t", 10)
     assert [item["message_id"] for item in left] == [sent.message_id]
@@ -81,7 +81,7 @@ async def test_what_is_rejected_again_waits_for_the_next_redrive() -> None:
         returned.append(asyncio.create_task(worker.ack(delivery)))
 
     await worker.consume(topology.commands, 10, reject)
-    moved = await redrive(broker, "t", [], None)
+    moved = await redrive(broker, "t")
     assert sorted(item["message_id"] for item in moved) == sorted(by_id)
     await asyncio.gather(*returned)
     await worker.close()

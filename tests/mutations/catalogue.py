@@ -5,6 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RACES = "tests/faults/test_races.py"
+PAUSING = "tests/integration/test_pausing.py"
+LETTERS = "tests/integration/test_letters.py"
 OUTCOMES = "tests/integration/test_outcomes.py"
 
 
@@ -201,16 +203,92 @@ MUTATIONS = (
         (f"{OUTCOMES}::test_one_culprit_fails_alone",),
     ),
     Mutation(
-        "a redrive acks before it publishes",
+        "a redrive acks what was not confirmed",
         (
             (
                 "ops/redriving.py",
-                "                await publisher.publish(_original(delivery, topology))\n"
-                "                await session.ack(delivery)\n",
-                "                await session.ack(delivery)\n"
-                "                await publisher.publish(_original(delivery, topology))\n",
+                "                    if answer is None:\n                        await session.ack(letter)\n",
+                "                    if answer or answer is None:\n                        await session.ack(letter)\n",
             ),
         ),
         ("tests/integration/test_redriving.py::test_an_unconfirmed_letter_stays",),
+    ),
+    Mutation(
+        "a dead letter is sent back before that is written down",
+        (
+            (
+                "ops/redriving.py",
+                "                actions = await _write_down(deed, [about for _, about in piece], messages)\n",
+                "",
+            ),
+            (
+                "ops/redriving.py",
+                "                for (letter, _), answer in",
+                "                actions = await _write_down(deed, [about for _, about in piece], messages)\n"
+                "                for (letter, _), answer in",
+            ),
+        ),
+        (f"{LETTERS}::test_what_cannot_be_written_down_is_not_done",),
+    ),
+    Mutation(
+        "an edited letter has another id each time",
+        (("ops/redriving.py", "return str(uuid5(EDITED, ", "return str(uuid5(uuid5(EDITED, repr(object())), "),),
+        (f"{LETTERS}::test_an_edit_that_died_half_way_is_done_once",),
+    ),
+    Mutation(
+        "two tools take the dead letters at once",
+        (
+            (
+                "ops/holding.py",
+                "            if (await session.counts(queue)).consumers == 1:\n",
+                "            if (await session.counts(queue)).consumers >= 1:\n",
+            ),
+        ),
+        ("tests/integration/test_holding.py::test_tools_that_begin_together",),
+    ),
+    Mutation(
+        "a paused worker keeps what it has not started",
+        (("consumer/consumption.py", "            await self.hand_back()\n            if not", "            if not"),),
+        (f"{PAUSING}::test_what_was_started_is_finished_and_the_rest_given_back",),
+    ),
+    Mutation(
+        "a paused worker drops what it has started",
+        (
+            (
+                "consumer/consumption.py",
+                "            if not self._intake.in_flight and not len(self._intake):\n",
+                "            if True:\n",
+            ),
+        ),
+        (f"{PAUSING}::test_what_was_started_is_finished_and_the_rest_given_back",),
+    ),
+    Mutation(
+        "a worker takes before it has asked whether it is paused",
+        (
+            ("consumer/presence.py", '        gate.close(OPERATOR, "not known yet")\n', ""),
+            (
+                "consumer/presence.py",
+                '            self._gate.close(OPERATOR, f"not known yet: {error}")\n',
+                "            pass\n",
+            ),
+        ),
+        (f"{PAUSING}::test_a_worker_that_cannot_ask_takes_nothing",),
+    ),
+    Mutation(
+        "a pause takes effect before it is recorded",
+        (
+            (
+                "ops/pausing.py",
+                "    ids = await record(store, actor, verb, reason, [Action(detail=detail) for detail in about])\n",
+                "",
+            ),
+            (
+                "ops/pausing.py",
+                "    answers = await _answers(",
+                "    ids = await record(store, actor, verb, reason, [Action(detail=detail) for detail in about])\n"
+                "    answers = await _answers(",
+            ),
+        ),
+        (f"{PAUSING}::test_it_is_recorded_before_it_takes_effect",),
     ),
 )

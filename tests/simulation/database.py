@@ -15,9 +15,9 @@ import asyncpg
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 TABLES = ("websites", "users", "memberships", "agencies", "links", "field_keys", "assets", "sales", "rentals", "log",
-          "log by message")  # fmt: skip
+          "log by message", "workers", "pauses")  # fmt: skip
 """`websites` and `users` hold rows by id and by e-mail; `log` rows by (website, seq); the others, by website, the
-natural keys of its rows (`memberships` with their role)."""
+natural keys of its rows (`memberships` with their role); `workers` and `pauses` rows by a worker's id, or `all`."""
 Row = dict[str, Any]
 
 LEGAL = frozenset(

@@ -9,6 +9,7 @@ from contextlib import suppress
 import asyncpg
 
 from consumer.broker import BrokerError
+from ops.holding import InOtherHands
 from ops.redriving import redrive
 from tests.simulation.database import Transaction
 from tests.simulation.world import BAD_PACKS, TOPOLOGY, World
@@ -228,8 +229,17 @@ def redrive_all(world: World) -> None:
 
 
 async def _redrive(world: World) -> None:
-    with suppress(BrokerError):
-        await redrive(world.broker, TOPOLOGY.namespace, [], None)
+    with suppress(BrokerError, InOtherHands):
+        await redrive(world.broker, TOPOLOGY.namespace)
+
+
+def pause(world: World) -> None:
+    """A person pauses all workers, or one, and resumes them later."""
+    everybody = world.dice.random() < 0.5 or not world.processes
+    worker = "all" if everybody else str(world.dice.choice(world.processes).app.presence.id)
+    pauses = world.database.tables["pauses"]
+    pauses[worker] = {"worker": worker, "actor": "ops", "reason": "because", "since": world.database.now()}
+    world.later(world.dice.random() * 8, lambda: pauses.pop(worker, None))
 
 
 FAULTS: dict[str, Fault] = {
@@ -257,6 +267,7 @@ FAULTS: dict[str, Fault] = {
     "poison": poison,
     "ops": ops,
     "ops_repeat": ops_repeat,
+    "pause": pause,
 }
 TAINTS = {"robber": OF_OPS, "transient": OF_ERRORS, "ops": OF_OPS, "ops_repeat": OF_OPS}
 """What may end a website elsewhere than live: a budget of attempts that is spent, and people."""

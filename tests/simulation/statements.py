@@ -8,6 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
@@ -352,6 +353,26 @@ async def under_way(unit: Transaction, ids: Sequence[int], resting: Sequence[str
     ]
 
 
+async def appear(
+    unit: Transaction, worker_id: UUID, host: str, pid: int, version: str, up: float, in_flight: int, paused: bool,
+    since_delivery: float | None, gone: float,
+) -> list[Row]:  # fmt: skip
+    """Rows of the dead stay here: nobody but people reads them."""
+    there = unit.get("workers", str(worker_id)) or {"since": unit.began - _seconds(up)}
+    last = None if since_delivery is None else unit.began - _seconds(since_delivery)
+    told = {"id": worker_id, "host": host, "pid": pid, "version": version, "in_flight": in_flight, "paused": paused}
+    row = {**there, **told, "seen_at": unit.began, "last_delivery_at": last, "here": True}
+    unit.put("workers", str(worker_id), row)
+    pauses = [row for key, row in unit.rows("pauses") if key in ("all", str(worker_id))]
+    return sorted(pauses, key=lambda row: row["worker"] != "all")[:1]
+
+
+async def leave(unit: Transaction, worker_id: UUID) -> list[Row]:
+    if there := unit.get("workers", str(worker_id)):
+        unit.put("workers", str(worker_id), {**there, "here": False})
+    return []
+
+
 async def probe(unit: Transaction) -> list[Row]:
     return [{"pg_current_xact_id": 1}]
 
@@ -440,7 +461,8 @@ STORE: dict[str, Statement] = {
     function.__name__: function
     for function in (
         register_websites, lock_available, lock_waiting, present, known_users, inbox, fill_websites, facts, write,
-        write_attempts, claim, owed, clear, due_soon, under_way, probe,
+        write_attempts, claim, owed, clear, due_soon, under_way, probe, appear,
+        leave,
     )
 }  # fmt: skip
 SEEDERS: dict[str, Statement] = {

@@ -121,6 +121,9 @@ class Connection:
     def is_in_transaction(self) -> bool:
         return self._unit is not None
 
+    async def prepare_all(self) -> None:
+        """Do nothing: here every statement arrives in one piece."""
+
     async def execute(self, query: str, *args: Any) -> str:
         await self._travel()
         if query not in BLOCK:
@@ -240,6 +243,7 @@ class Pool:
         self.idle: list[Connection] = []
         self.lent: dict[Connection, None] = {}
         self.closed = False
+        self.expired: dict[Connection, None] = {}
 
     def acquire(self, *, timeout: float) -> "Lease":
         return Lease(self, timeout)
@@ -252,7 +256,9 @@ class Pool:
                 raise asyncpg.InterfaceError("pool is closed")
             while self.idle:
                 connection = self.idle.pop()
-                if not connection.lost:
+                if connection in self.expired:
+                    self._drop(connection)
+                elif not connection.lost:
                     break
             else:
                 connection = self._server.connect()
@@ -267,9 +273,19 @@ class Pool:
         self._turns.release()
         if self.closed:
             connection.lose()
+        elif connection in self.expired:
+            self._drop(connection)
         elif not (connection.lost or connection.deaf):
             connection._end()
             self.idle.append(connection)
+
+    async def expire_connections(self) -> None:
+        """Replace all that there are: the idle ones when they are asked for, the lent ones when they come back."""
+        self.expired = dict.fromkeys([*self.idle, *self.lent])
+
+    def _drop(self, connection: Connection) -> None:
+        del self.expired[connection]
+        connection.lose()
 
     async def close(self) -> None:
         self.closed = True

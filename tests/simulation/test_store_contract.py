@@ -17,7 +17,7 @@ from consumer.outbox import Row, next_command
 from consumer.outcomes import Advanced
 from consumer.provision import Policy, Provision
 from consumer.store import SQL as STORE_SQL
-from consumer.store import Attempt, Claim, Move, Store
+from consumer.store import Attempt, Claim, Move, Pause, Sighting, Store
 from seeders import Seeders
 from seeders.inserts import SQL as SEEDERS_SQL
 from statemachine import State, Trigger
@@ -44,6 +44,8 @@ class Lab(Protocol):
     async def row(self, website_id: int) -> dict[str, Any]: ...
 
     async def age(self, seconds: float) -> None: ...
+
+    async def pause(self, worker: str) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -73,6 +75,11 @@ class PostgresLab:
                 "UPDATE provisioning_transitions SET occurred_at = occurred_at - $1::interval", past
             )
 
+    async def pause(self, worker: str) -> None:
+        async with self.store.connection() as connection:
+            sql = "INSERT INTO provisioning_pauses (worker, actor, reason, since) VALUES ($1, $1, 'because', $2)"
+            await connection.execute(sql, worker, BEGINNING)
+
     async def close(self) -> None:
         await self.store.close()
 
@@ -91,6 +98,10 @@ class MemoryLab:
 
     async def age(self, seconds: float) -> None:
         self.database.offset += seconds
+
+    async def pause(self, worker: str) -> None:
+        wish = {"worker": worker, "actor": worker, "reason": "because", "since": BEGINNING}
+        self.database.tables["pauses"][worker] = wish
 
     async def close(self) -> None:
         assert not self.database.locks, "a lock outlived its transaction"
@@ -387,3 +398,17 @@ async def test_a_website_walks_the_same_way(labs: Sequence[Lab], pack: str | Non
         told.append(story)
     assert told[0] == told[1]
     assert told[0][0][0] is Advanced
+
+
+async def test_a_worker_hears_what_is_wanted_of_it(lab: Lab) -> None:
+    """Of it alone, or of all, which comes first; of others it hears nothing."""
+    mine = uuid.UUID(int=7)
+    here = Sighting(mine, "web", 7, "1", 60, 2, paused=False, since_delivery_seconds=None)
+    await lab.pause(str(uuid.UUID(int=8)))
+    assert await lab.store.appear(here, 600) is None
+    await lab.pause(str(mine))
+    assert await lab.store.appear(here, 600) == Pause(everybody=False, actor=str(mine), since=BEGINNING)
+    await lab.pause("all")
+    assert await lab.store.appear(here, 600) == Pause(everybody=True, actor="all", since=BEGINNING)
+    await lab.store.leave(mine)
+    await lab.store.leave(mine)

@@ -39,6 +39,7 @@ SETTINGS: Any = Settings.model_construct(
     retry_cap_seconds=4.0,
     stall_seconds=STALL_SECONDS,
     dispatch_interval_seconds=1.0,
+    presence_seconds=3.0,
     watchdog_seconds=2.0,
     reconnect_base_seconds=0.2,
     reconnect_cap_seconds=2.0,
@@ -228,6 +229,7 @@ class World:
         """Let nothing more go wrong, and have two processes at work."""
         self.healed = True
         self.server.heal()
+        self.database.tables["pauses"].clear()
         self.broker.refuse_connections = False
         self.broker._to_nack = self.broker._to_swallow = 0
         while len(self.processes) < 2:

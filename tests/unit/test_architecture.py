@@ -96,13 +96,19 @@ def test_two_modules_know_asyncpg():
     assert importers("asyncpg") == {"consumer/store.py", "consumer/errors.py"}
 
 
+def test_few_modules_know_prometheus():
+    """What is counted, what is told, the census, and a parent that passes it on."""
+    knowing = importers("prometheus_client")
+    assert knowing == {"consumer/metrics.py", "consumer/health.py", "consumer/census.py", "ops/answering.py"}
+
+
 def test_only_the_console_knows_the_web():
     """starlette, uvicorn and jinja2 are an extra, named in ops/console alone, which only the command line opens."""
     knowing = importers("starlette", "uvicorn", "jinja2")
     assert "ops/console/app.py" in knowing
     assert all(name.startswith("ops/console/") for name in knowing)
     opening = {name_of(path) for path in MODULES if any(name.startswith("ops.console") for name in imports_of(path))}
-    assert {name for name in opening if not name.startswith("ops/console/")} == {"ops/cli.py"}
+    assert {name for name in opening if not name.startswith("ops/console/")} == {"ops/commands/service.py"}
 
 
 def test_exceptions_are_caught_only_where_pyproject_says_so():

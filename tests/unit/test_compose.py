@@ -89,13 +89,23 @@ def test_a_worker_has_the_time_to_finish(services):
 def test_the_settings_exist_and_name_the_servers(services, name, monkeypatch):
     """Each variable is a setting, and the addresses lead to the services beside it."""
     settings = services[name]["environment"]
-    assert set(settings) == {"PROVISIONER_DATABASE_URL", "PROVISIONER_AMQP_URL", "PROVISIONER_NAMESPACE"}
+    names = ("DATABASE_URL", "AMQP_URL", "NAMESPACE", "HTTP_HOST", "HTTP_PORT")
+    assert set(settings) == {f"PROVISIONER_{name}" for name in names}
     for variable, value in settings.items():
         assert variable.removeprefix("PROVISIONER_").lower() in Settings.model_fields
         monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(\w+)\}", r"\1", value))
     read = Settings()
     assert read.database_url.get_secret_value() == "postgresql://provisioner:provisioner@postgres:5432/provisioner"
     assert read.amqp_url.get_secret_value() == "amqp://provisioner:provisioner@rabbitmq:5672/"
+
+
+def test_health_is_asked_where_it_is_answered(services, dockerfile):
+    """The checks ask whether the worker is ready, on a port that nobody outside reaches."""
+    assert services["worker"]["healthcheck"]["test"] == ["CMD", "provisioner", "ready"]
+    assert 'CMD ["provisioner", "ready"]' in dict(dockerfile)["HEALTHCHECK"]
+    port = services["worker"]["environment"]["PROVISIONER_HTTP_PORT"]
+    assert ("ENV", f"PROVISIONER_HTTP_PORT={port}") in dockerfile
+    assert "ports" not in services["worker"]
 
 
 def test_servers_and_clients_agree_on_passwords(services):

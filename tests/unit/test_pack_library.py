@@ -193,3 +193,23 @@ async def test_a_childs_entry_stands_where_its_parents_stood(tmp_path):
     pack = await PackLibrary([tmp_path]).get("child")
     assert [link.slug for link in pack.links] == ["a", "b", "c"]
     assert [(key.global_key, key.sort_order) for key in pack.field_keys] == [("x", 1), ("y", 2), ("z", 3)]
+
+
+async def test_warnings_are_told_when_a_pack_is_read(tmp_path):
+    """Once for each reading, and again once its files have changed; never for each website that asks."""
+    write(tmp_path, "mine")
+    (tmp_path / "mine" / "properties").mkdir()
+    (tmp_path / "mine" / "properties" / "a.yml").write_text("reference: A\n")
+    clock, told = Clock(), []
+    packs = PackLibrary([tmp_path], clock=clock, warn=lambda name, warnings: told.append((name, warnings)))
+    for _ in range(3):
+        await packs.get("mine")
+        clock.now += 1
+    assert told == [("mine", ("mine/properties/a.yml: A is offered neither for sale nor for rent",))]
+    (tmp_path / "mine" / "properties" / "a.yml").write_text("reference: A\nsale: {price_cents: 100}\n")
+    await packs.get("mine")
+    assert len(told) == 1
+    (tmp_path / "mine" / "properties" / "a.yml").write_text("reference: AA\n")
+    clock.now += 1
+    await packs.get("mine")
+    assert len(told) == 2

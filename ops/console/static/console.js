@@ -18,11 +18,15 @@ async function refresh() {
         if (newer.innerHTML !== part.innerHTML) part.replaceWith(newer);
       }
     }
+  } catch {
+    // The page is being left, or the console is away: the next look shows.
   } finally {
     waiting = false;
     if (again) { again = false; setTimeout(refresh, 1000); }
   }
 }
+
+for (const part of document.querySelectorAll("[data-every]")) setInterval(refresh, Number(part.dataset.every) * 1000);
 
 for (const url of streams) {
   const source = new EventSource(url);

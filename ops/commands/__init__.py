@@ -1,0 +1,1 @@
+"""The commands of `provisioner`, by what they are about. Each parses, calls, prints."""

@@ -1,0 +1,72 @@
+"""What the doctor says: one finding a check, each with what is, what should be, and what to do next."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class Level(StrEnum):
+    """How bad it is. `unknown` is no verdict: nobody could ask."""
+
+    OK = "ok"
+    UNKNOWN = "unknown"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's answer. `away`: the server could not be asked at all."""
+
+    area: str
+    what: str
+    level: Level
+    have: str
+    need: str = ""
+    next: str = ""
+    away: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Makes findings about one thing."""
+
+    name: str
+
+    def ok(self, what: str, have: str, need: str = "") -> Finding:
+        """All is well."""
+        return Finding(self.name, what, Level.OK, have, need)
+
+    def unknown(self, what: str, have: str, then: str) -> Finding:
+        """Nobody could ask; `then` says who can."""
+        return Finding(self.name, what, Level.UNKNOWN, have, "", then)
+
+    def warn(self, what: str, have: str, need: str, then: str) -> Finding:
+        """It works, and somebody should look."""
+        return Finding(self.name, what, Level.WARN, have, need, then)
+
+    def fail(self, what: str, have: str, need: str, then: str) -> Finding:
+        """It is broken."""
+        return Finding(self.name, what, Level.FAIL, have, need, then)
+
+    def away(self, what: str, have: str, need: str, then: str) -> Finding:
+        """The server could not be asked."""
+        return Finding(self.name, what, Level.FAIL, have, need, then, away=True)
+
+    def judged(self, what: str, wrong: Sequence[str], good: str, need: str, then: str) -> Finding:
+        """Fail with all that is wrong, or be well."""
+        return self.fail(what, "; ".join(wrong), need, then) if wrong else self.ok(what, good)
+
+
+def report(findings: Sequence[Finding], seconds: float) -> dict[str, Any]:
+    """Return findings as JSON: in order, how many of each level, and the worst."""
+    counts = {level.value: sum(1 for each in findings if each.level == level) for level in Level}
+    worst = next((level for level in reversed(Level) if counts[level]), Level.OK)
+    return {
+        "worst": worst.value,
+        "away": any(finding.away for finding in findings),
+        "counts": counts,
+        "seconds": round(seconds, 2),
+        "findings": [asdict(finding) for finding in findings],
+    }

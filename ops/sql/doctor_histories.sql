@@ -1,0 +1,18 @@
+-- Websites whose history has a gap, a step that does not begin where the one before ended, or another end than where the
+-- website is; out of the newest. One that was deleted and inserted again begins at pending once more.
+WITH looked AS (
+    SELECT id, provisioning_seq AS seq, provisioning_state AS state
+      FROM pwb_websites ORDER BY id DESC LIMIT $1
+)
+SELECT l.id
+  FROM looked AS l
+ CROSS JOIN LATERAL (
+    SELECT count(*) AS rows, coalesce(max(step.seq), 0) AS last, coalesce(bool_or(step.jumps), false) AS jumps,
+           (array_agg(step.to_state ORDER BY step.seq DESC))[1] AS state
+      FROM (SELECT t.seq, t.to_state,
+                   t.from_state <> 'pending' AND t.from_state <> lag(t.to_state) OVER (ORDER BY t.seq) AS jumps
+              FROM provisioning_transitions AS t WHERE t.website_id = l.id) AS step
+ ) AS history
+ WHERE history.rows <> l.seq OR history.last <> l.seq OR history.jumps
+    OR (l.seq > 0 AND history.state <> l.state AND l.state <> 'pending' AND NOT starts_with(l.state, 'locked_pending_'))
+ LIMIT $2
