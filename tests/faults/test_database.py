@@ -148,7 +148,8 @@ async def test_a_deadlock(scene: Scene, postgres: PostgresServer) -> None:
     """A stranger locks in the opposite order; the worker is the victim, and tries again."""
     before = postgres.log.read_text().count("ERROR:  deadlock detected")
     async with scene.connection() as stranger:
-        await stranger.execute(f"ALTER DATABASE {scene.database_url.rpartition('/')[2]} SET deadlock_timeout = '50ms'")
+        # A session looks for a deadlock once, so long after it began to wait: by then the stranger must wait, too.
+        await stranger.execute(f"ALTER DATABASE {scene.database_url.rpartition('/')[2]} SET deadlock_timeout = '3s'")
         await stranger.execute("SET deadlock_timeout = '10min'")
         await stranger.execute(
             "INSERT INTO pwb_websites (id, subdomain, created_at, updated_at) VALUES (1, 'knot', now(), now())"
