@@ -9,12 +9,13 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 from pydantic import SecretStr
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -29,6 +30,7 @@ from consumer.topology import Topology
 from ops import moving, reading, tables
 from ops.local_servers import LocalServerError, answers_amqp, private_postgres, private_rabbitmq
 from ops.looking import dead_letters
+from ops.printable import json_text
 from ops.sending import publish_all, publishing, website_created
 from seeders.library import LOOK_SECONDS
 from statemachine import State, Trigger
@@ -62,11 +64,17 @@ KINDS = (
 )
 
 
-def run_demo(count: int, *, keep: bool) -> int:
-    """Run the demo with `count` websites; return 0 if every website ended where it belongs."""
+def run_demo(count: int, *, keep: bool, as_json: bool = False) -> int:
+    """Run the demo with `count` websites; return 0 if every website ended where it belongs.
+
+    As JSON, what it found is printed at the end, and the story goes to standard error.
+    """
     configure_logs("error")
     say = tables.console.print
     with ExitStack() as stack:
+        if as_json:
+            stack.callback(setattr, tables.console, "stderr", tables.console.stderr)
+            tables.console.stderr = True
         folder = Path(stack.enter_context(_scratch(keep=keep)))
         say("starting a PostgreSQL of its own … ", end="")
         began = time.monotonic()
@@ -82,22 +90,28 @@ def run_demo(count: int, *, keep: bool) -> int:
             dispatch_interval_seconds=DISPATCH_SECONDS,
         )
         say(f"retries are shortened for this demo: PROVISIONER_RETRY_BASE_SECONDS={RETRY_BASE_SECONDS:g} instead of 1")
-        code = asyncio.run(Demo(settings, broker or make_broker(settings), folder).run(count, keep=keep))
+        told = asyncio.run(Demo(settings, broker or make_broker(settings), folder).run(count, keep=keep))
+        if as_json:
+            click.echo(json_text(told | {"kept": _kept(settings, folder)} if keep else told, indent=2))
         if keep:
-            _keep(settings, folder)
-        return code
+            _keep(_kept(settings, folder))
+        return 1 if told["misplaced"] or told["dead_letters"] else 0
 
 
-def _keep(settings: Settings, folder: Path) -> None:
-    """Say how to reach what is kept, and keep it until Enter or Ctrl-C, or SIGTERM where nobody can press a key."""
-    lines = {
-        "DATABASE_URL": settings.database_url.get_secret_value(),
-        "AMQP_URL": settings.amqp_url.get_secret_value(),
-        "NAMESPACE": settings.namespace,
-        "PACKS_DIR": str(folder),
+def _kept(settings: Settings, folder: Path) -> dict[str, str]:
+    """Return the settings that reach what is kept."""
+    return {
+        "PROVISIONER_DATABASE_URL": settings.database_url.get_secret_value(),
+        "PROVISIONER_AMQP_URL": settings.amqp_url.get_secret_value(),
+        "PROVISIONER_NAMESPACE": settings.namespace,
+        "PROVISIONER_PACKS_DIR": str(folder),
     }
-    for name, value in lines.items():
-        tables.console.print(f"export PROVISIONER_{name}={value}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _keep(kept: Mapping[str, str]) -> None:
+    """Say how to reach what is kept, and keep it until Enter or Ctrl-C, or SIGTERM where nobody can press a key."""
+    for name, value in kept.items():
+        tables.console.print(f"export {name}={value}", markup=False, highlight=False, soft_wrap=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt, EOFError):
         if sys.stdin.isatty():
@@ -148,8 +162,8 @@ class Demo:
         self._store = make_store(settings, size=3)
         self._kinds: dict[int, Kind] = {}
 
-    async def run(self, count: int, *, keep: bool) -> int:
-        """Tell it; return 0 if every website ended where it belongs."""
+    async def run(self, count: int, *, keep: bool) -> dict[str, Any]:
+        """Tell it; return what was found, with the websites that are `misplaced`."""
         self._write_pack(links=2)
         await self._store.apply_schema()
         await self._broker.declare(self._topology)
@@ -164,7 +178,7 @@ class Demo:
             if not keep:
                 await self._broker.delete(self._topology)
 
-    async def _tell(self, count: int) -> int:
+    async def _tell(self, count: int) -> dict[str, Any]:
         say = tables.console.print
         began = time.monotonic()
         await self._sign_up(count)
@@ -172,7 +186,7 @@ class Demo:
         await self._watch(count)
         wrong = await self._compare("first")
         say(f"\nall at rest after {time.monotonic() - began:.1f} s. What became of them:")
-        await self._report()
+        first = await self._report()
         say("\nmending the causes: a third link for the strict pack, a subdomain for those without")
         say("then: requeue --failed")
         await self._mend()
@@ -183,16 +197,25 @@ class Demo:
         await self._leave(State.FAILED)
         await self._watch(count)
         wrong += await self._compare("finally_")
-        say(f"\n{len(sent)} requeued, all at rest after {time.monotonic() - began:.1f} s in all:")
-        await self._report()
+        seconds = time.monotonic() - began
+        say(f"\n{len(sent)} requeued, all at rest after {seconds:.1f} s in all:")
+        last = await self._report()
         letters = await dead_letters(self._broker, self._settings.namespace, 1000)
-        for website_id, state, expected in wrong:
-            say(f"website {website_id} is {state}, it belongs to {expected}", style="red")
+        for item in wrong:
+            say(f"website {item['website_id']} is {item['state']}, it belongs to {item['expected']}", style="red")
         if wrong or letters:
             say(f"[red]{len(wrong)} websites are not where they belong, {len(letters)} dead letters[/]")
-            return 1
-        say(f"[green]every one of {count} websites is where it belongs; no dead letters[/]")
-        return 0
+        else:
+            say(f"[green]every one of {count} websites is where it belongs; no dead letters[/]")
+        return {
+            "websites": count,
+            "at_first": first,
+            "requeued": len(sent),
+            "at_last": last,
+            "misplaced": wrong,
+            "dead_letters": len(letters),
+            "seconds": round(seconds, 1),
+        }
 
     # ------------------------------------------------------------------------------------------------ the story's acts
 
@@ -256,7 +279,8 @@ class Demo:
                 return
             await asyncio.sleep(0.02)
 
-    async def _report(self) -> None:
+    async def _report(self) -> list[dict[str, Any]]:
+        """Show how many of each kind are where, and return it."""
         found = {told["website_id"]: told for told in await reading.statuses(self._store, list(self._kinds))}
         rows = Counter(
             (self._kinds[website_id].name, told["state"], told["error"] or "") for website_id, told in found.items()
@@ -267,13 +291,21 @@ class Demo:
         for (kind, state, error), number in sorted(rows.items()):
             table.add_row(str(number), kind, tables.state_text(state), error)
         tables.console.print(table)
+        return [
+            {"websites": number, "kind": kind, "state": state, "error": error or None}
+            for (kind, state, error), number in sorted(rows.items())
+        ]
 
-    async def _compare(self, when: str) -> list[tuple[int, str, str]]:
+    async def _compare(self, when: str) -> list[dict[str, Any]]:
         """Return the websites that are not where their kind belongs."""
         found: Sequence[dict[str, Any]] = await reading.statuses(self._store, list(self._kinds))
         states = {told["website_id"]: told["state"] for told in found}
         return [
-            (website_id, states.get(website_id, "not registered"), getattr(kind, when))
+            {
+                "website_id": website_id,
+                "state": states.get(website_id, "not registered"),
+                "expected": getattr(kind, when),
+            }
             for website_id, kind in self._kinds.items()
             if states.get(website_id) != getattr(kind, when)
         ]

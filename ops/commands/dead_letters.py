@@ -106,7 +106,8 @@ def show_dead_letter(*, message_id: str, as_json: bool) -> None:
 @dead_letters.command("export")
 @filters
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A new file; else standard output.")
-def export_dead_letters(*, output: Path | None, **chosen: Any) -> None:
+@as_json
+def export_dead_letters(*, output: Path | None, as_json: bool, **chosen: Any) -> None:
     """Write dead letters whole, one JSON object a line, with all that is needed to send them again.
 
     Bodies may hold personal data: a file is for its owner alone, and one that is there already is left as it is.
@@ -128,4 +129,6 @@ def export_dead_letters(*, output: Path | None, **chosen: Any) -> None:
         fail(f"{output} is there already; name another file", FAILED)
     except OSError as error:
         fail(f"{output} cannot be written: {error.strerror}", FAILED)
-    click.echo(f"{len(sight.letters)} dead letters written to {output}")
+    done = {"dead_letters": len(sight.letters), "output": str(output)}
+    told = f"{len(sight.letters)} dead letter{'' if len(sight.letters) == 1 else 's'} written to {output}"
+    show(done, as_json=as_json, table=lambda _: click.echo(told))

@@ -1,6 +1,7 @@
 """The service itself: init, worker, console, demo."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Coroutine
 from typing import Any
@@ -9,6 +10,17 @@ import click
 
 from consumer.config import WrongSettings
 from ops.terminal import AWAY, FAILED, USAGE, as_json, fail, opened, run, settings_or_exit, show
+
+
+def _log_json(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
+    """Set the setting, where this command and the processes that it starts read it."""
+    if value:
+        os.environ["PROVISIONER_LOG_FORMAT"] = "json"
+
+
+logs_as_json = click.option(
+    "--json", is_flag=True, callback=_log_json, expose_value=False, help="Log JSON even on a terminal."
+)
 
 
 @click.command()
@@ -36,6 +48,7 @@ def init(*, as_json: bool) -> None:
 @click.command()
 @click.option("--concurrency", type=click.IntRange(1, 64), help="Workers a process.")
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
+@logs_as_json
 def worker(*, concurrency: int | None, processes: int) -> None:
     """Consume commands until SIGTERM; a second one stops at once, with exit code 1.
 
@@ -87,6 +100,7 @@ def ready(*, as_json: bool) -> None:
 
 
 @click.command()
+@logs_as_json
 def console() -> None:
     """Serve the page and the JSON API for ops and the signup system; docs/console.md has its settings.
 
@@ -129,9 +143,13 @@ def follow_token(*, website_id: int, seconds: int, as_json: bool) -> None:
 @click.command()
 @click.option("--count", type=click.IntRange(10, 5000), default=200, show_default=True, help="How many websites.")
 @click.option("--keep", is_flag=True, help="Leave its database and queues, to look around.")
-def demo(*, count: int, keep: bool) -> None:
-    """Show the whole job on servers of its own: websites of all kinds, failures, a cure, a happy end."""
+@as_json
+def demo(*, count: int, keep: bool, as_json: bool) -> None:
+    """Show the whole job on servers of its own: websites of all kinds, failures, a cure, a happy end.
+
+    Example: provisioner demo --count 50
+    """
     settings_or_exit(inprocess=True)
     from ops.demo import run_demo
 
-    sys.exit(run_demo(count, keep=keep))
+    sys.exit(run_demo(count, keep=keep, as_json=as_json))

@@ -1,5 +1,6 @@
 """The demo, on a RabbitMQ and on the broker inside the process: each website where it belongs, nothing left behind."""
 
+import json
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ import pytest
 
 from consumer.broker_inprocess import InProcessBroker
 from ops import demo
+from ops.cli import main
 from ops.local_servers import LocalServerError, RabbitServer
 
 SECONDS = 60
@@ -36,6 +38,20 @@ def test_the_smallest_demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setattr(demo, "PATIENCE_SECONDS", 10.0)
     assert demo.run_demo(10, keep=False) == 0
     assert "every one of 10 websites is where it belongs" in capsys.readouterr().out
+
+
+def test_the_demo_for_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --json what it found is all of standard output, and the story is told on standard error."""
+    monkeypatch.setattr(demo, "_broker", lambda _: ("inprocess://", InProcessBroker()))
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--count", "10", "--json"])
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    assert ended.value.code == 0
+    assert (found["websites"], found["requeued"], found["misplaced"], found["dead_letters"]) == (10, 1, [], 0)
+    assert {item["state"] for item in found["at_first"]} == {"live", "ready", "failed"}
+    assert {item["state"] for item in found["at_last"]} == {"live", "ready"}
+    assert "every one of 10 websites is where it belongs" in told.err
 
 
 def test_where_the_demo_looks_for_rabbitmq(monkeypatch: pytest.MonkeyPatch) -> None:
