@@ -213,6 +213,9 @@ CREATE TABLE IF NOT EXISTS provisioning_transitions (
     PRIMARY KEY (website_id, seq),
     CONSTRAINT provisioning_transitions_message_once UNIQUE (website_id, message_id)
 );
+-- For how much was done lately: a few bytes a range of pages, next to nothing to write, as rows come in order of time.
+CREATE INDEX IF NOT EXISTS index_provisioning_transitions_on_occurred_at
+    ON provisioning_transitions USING brin (occurred_at) WITH (autosummarize = on);
 
 -- Operator actions: what people did that is no transition (pause, redrive, edit, discard), one row each, written before
 -- it takes effect; `outcome` is null until it is known, and stays null where the tool died.

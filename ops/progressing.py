@@ -34,12 +34,16 @@ async def durations(store: Store) -> dict[str, list[float]]:
 
 
 async def figures(store: Store, known: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """Return how it goes: the oldest website on its way, and the time to live of recent ones, in seconds."""
+    """Return how it goes: what was done in the last minute, the oldest website on its way, and the time to live of
+    recent ones, in seconds.
+    """
     async with store.connection() as connection:
         oldest = await connection.fetchrow(SQL["oldest"], [state.value for state in CHAIN[:-1]])
+        last_minute = await connection.fetchrow(SQL["last_minute"])
     took = known.get(State.PENDING, ())
     percentiles = quantiles(took, n=100, method="inclusive") if len(took) >= ENOUGH else None
     return {
+        "last_minute": dict(last_minute),
         "oldest": {"website_id": oldest["id"], "seconds": round(oldest["seconds"], 1)} if oldest else None,
         "time_to_live": {
             "p50_seconds": round(percentiles[49], 2),

@@ -41,9 +41,9 @@ DESCRIBED: dict[str, tuple[str, tuple[str, ...], dict[int, str]]] = {
     ),
     "GET /api/machine": ("The machine's edges, and how many websites are in each state.", (), {200: "the machine"}),
     "GET /api/figures": (
-        "The oldest website on its way, and the time to live of recent ones.",
+        "What was done in the last minute, the oldest website on its way, and the time to live of recent ones.",
         (),
-        {200: "`oldest` and `time_to_live`, null where there is nothing to tell"},
+        {200: "`last_minute`; `oldest` and `time_to_live`, null where there is nothing to tell"},
     ),
     "GET /api/failures": ("Failed websites in groups by cause.", (), {200: "the groups, the largest first"}),
     "GET /api/failures/preflight": (

@@ -60,7 +60,9 @@ async def test_it_rests_on_websites_that_went_by_themselves(working: Console) ->
     store = make_store(working.settings, size=1)
     known = await durations(store)
     await store.close()
-    assert (await figures_of(working))["oldest"] is None
+    figures = await figures_of(working)
+    assert figures["oldest"] is None
+    assert figures["last_minute"] == {"transitions": 10 * 7 + 6, "live": 10}
     assert {state: len(seconds) for state, seconds in known.items()} == dict.fromkeys(
         ("pending", "owner_assigned", "agency_created", "links_created", "field_keys_created", "properties_seeded",
          "ready"), 10,
