@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -223,6 +224,9 @@ class Server(uvicorn.Server):
 
 
 def run_console(settings: Settings, console: ConsoleSettings) -> None:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT, then end as every stop that was asked for: with exit code 0."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises a signal once more after it has stopped; by itself that would end the process as if killed.
+        signal.signal(number, signal.SIG_IGN)
     log.info("starting", host=console.host, port=console.port, namespace=settings.namespace)
     Server(make_console(settings, console), console.host, console.port).run()
