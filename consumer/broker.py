@@ -118,7 +118,11 @@ class ConsumerSession(Protocol):
         """Cancel all consumers, so that nothing more arrives; what arrived can still be settled."""
 
     async def ack(self, delivery: Delivery) -> None:
-        """Settle a delivery for good. On a dead session this does nothing: the broker delivers again."""
+        """Settle a delivery for good."""
+        await self.ack_all([delivery])
+
+    async def ack_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Settle deliveries for good, together. On a dead session this does nothing: the broker delivers again."""
 
     async def hand_back(self, deliveries: Sequence[Delivery]) -> None:
         """Return deliveries that were not started to their queues."""

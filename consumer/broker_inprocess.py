@@ -447,9 +447,10 @@ class InProcessConsumer(ConsumerSession):
             self._broker.unsubscribe(consumer)
         self._consumers.clear()
 
-    async def ack(self, delivery: Delivery) -> None:
-        """Settle a delivery; it is on its way when this returns."""
-        self._answer(delivery, self._broker.settle)
+    async def ack_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Settle deliveries; they are on their way when this returns."""
+        for delivery in deliveries:
+            self._answer(delivery, self._broker.settle)
 
     async def hand_back(self, deliveries: Sequence[Delivery]) -> None:
         """Return deliveries to their queues."""

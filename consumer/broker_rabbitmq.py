@@ -323,6 +323,8 @@ class RabbitConsumer(ConsumerSession):
         self._line = line
         self._consumers: list[str] = []
         self._unsettled: set[int] = set()
+        self._last_tag = 0
+        self._in_order = True
 
     async def consume(self, queue: str, prefetch: int, on_delivery: Callable[[Delivery], None]) -> None:
         """Start to receive from a queue, with a prefetch of its own."""
@@ -331,6 +333,8 @@ class RabbitConsumer(ConsumerSession):
             # aiormq cancels running callbacks when the channel closes: nothing may happen here but this.
             if not self.closed.is_set():
                 delivery = _delivery(message, queue, self)
+                self._in_order &= delivery.tag == self._last_tag + 1
+                self._last_tag = delivery.tag
                 self._unsettled.add(delivery.tag)
                 on_delivery(delivery)
 
@@ -348,9 +352,30 @@ class RabbitConsumer(ConsumerSession):
                     async with self._line.answered("cannot stop consuming"):
                         await self._line.channel.basic_cancel(consumer)
 
-    async def ack(self, delivery: Delivery) -> None:
-        """Settle a delivery; it is on its way when this returns, in order with all that follows."""
-        await self._settle(delivery, self._line.channel.basic_ack)
+    async def ack_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Settle deliveries, each once; they are on their way when this returns, in order with all that follows.
+
+        All go as one piece, and those before which nothing is unsettled in one frame: to a quorum queue each frame is a
+        command of its own.
+        """
+        tags = {item.tag for item in deliveries if item.session is self} & self._unsettled
+        if self.closed.is_set() or not tags:
+            return
+        self._unsettled -= tags
+        first = min(self._unsettled, default=self._last_tag + 1) if self._in_order else 0
+        run = {tag for tag in tags if tag < first}
+        acks = [Basic.Ack(delivery_tag=max(run), multiple=True)] if run else []
+        acks += [Basic.Ack(delivery_tag=tag) for tag in sorted(tags - run)]
+        channel = self._line.channel
+        try:
+            async with asyncio.timeout(self._line.timeout_seconds):
+                frames = ChannelFrame.marshall(channel.number, acks).payload
+                await channel.write_queue.put(ChannelFrame(frames, should_close=False))
+        except AWAY:
+            self._line.drop()
+        except asyncio.CancelledError:
+            self._unsettled |= tags  # they were still waiting for their turn, and have not gone out
+            raise
 
     async def hand_back(self, deliveries: Sequence[Delivery]) -> None:
         """Return deliveries to their queues; all that there are in one frame."""

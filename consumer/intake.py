@@ -29,14 +29,14 @@ class Waiting:
 class Room(Protocol):
     """What the intake asks of admission."""
 
-    def room(self) -> int:
-        """Return how many more signups may be started now."""
+    def grant(self, asked: int) -> int:
+        """Return how many of `asked` signups may be started now."""
 
     def reserve(self, count: int) -> None:
         """Count signups as started."""
 
     def wanted(self) -> None:
-        """Hear that signups wait and there is no room."""
+        """Hear that signups wait and may not start."""
 
 
 class Intake:
@@ -101,16 +101,19 @@ class Intake:
     def _collect(self, limit: int) -> list[Waiting]:
         batch = self._take_like_commands(limit)
         if self._signups and not batch:
-            count = min(limit, len(self._signups), self._admission.room())
-            if count <= 0:
-                self._admission.wanted()
-            else:
+            if count := self._granted(limit):
                 self._admission.reserve(count)
                 batch.extend(self._signups.popleft() for _ in range(count))
-        if batch and (self._commands or (self._signups and self._admission.room() > 0)):
+            else:
+                self._admission.wanted()
+        if batch and (self._commands or self._granted(limit)):
             # For the next worker. Never after an empty hand: two idle workers would wake each other without end.
             self._arrived.set()
         return batch
+
+    def _granted(self, limit: int) -> int:
+        waiting = min(limit, len(self._signups))
+        return self._admission.grant(waiting) if waiting else 0
 
     def _take_like_commands(self, limit: int) -> list[Waiting]:
         """Take the oldest command and those like it: every kind in a transaction costs statements of its own, and

@@ -298,12 +298,19 @@ class Worker:
         if rests:
             await self._clear(rests, unanswered)
         await reach("settled")
-        for item in carried:
-            if item not in unanswered:
-                await item.waiting.delivery.session.ack(item.waiting.delivery)
-                item.settled = True
-                self._account(item)
+        answered = [item for item in carried if item not in unanswered]
+        await self._ack(answered)
+        for item in answered:
+            self._account(item)
         await reach("acked")
+
+    async def _ack(self, answered: Sequence[Carried]) -> None:
+        """Settle together what came by the same session; mostly there is one."""
+        for session in dict.fromkeys(item.waiting.delivery.session for item in answered):
+            items = [item for item in answered if item.waiting.delivery.session is session]
+            await session.ack_all([item.waiting.delivery for item in items])
+            for item in items:
+                item.settled = True
 
     async def _publish(self, messages: dict[Carried, Message]) -> set[Carried]:
         """Publish together; return those whose message nobody has answered for."""

@@ -30,9 +30,9 @@ class FakeSession(ConsumerSession):
     async def stop_consuming(self) -> None:
         """Nothing to stop."""
 
-    async def ack(self, delivery: Delivery) -> None:
-        """Remember it."""
-        self.acked.append(delivery)
+    async def ack_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Remember them."""
+        self.acked.extend(deliveries)
 
     async def hand_back(self, deliveries: Sequence[Delivery]) -> None:
         """Remember them."""

@@ -378,6 +378,31 @@ async def test_settling_on_a_dead_session_is_harmless(bench: Workbench, publishe
     assert len(await drain(broker, bench.commands)) == 2
 
 
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        pytest.param(([0, 1, 2],), id="the first ones"),
+        pytest.param(([3, 4, 5],), id="the last ones"),
+        pytest.param(([0, 2, 5],), id="here and there"),
+        pytest.param(([4], [0, 1], [1, 2, 4]), id="holes that close"),
+        pytest.param(([0, 1, 2, 3, 4, 5],), id="all"),
+    ],
+)
+async def test_acked_together(bench: Workbench, publisher, consumer, broker: Broker, rounds: tuple[list[int]]) -> None:
+    """Those that are acked are settled, those between and around them are not: they come again."""
+    await fill(publisher, bench.commands, 6)
+    inbox = Inbox()
+    await consumer.consume(bench.commands, 6, inbox.put)
+    got = await inbox.until(6)
+    for chosen in rounds:
+        await consumer.ack_all([got[number] for number in chosen])
+    left = {got[number].message_id for number in range(6)} - {
+        got[number].message_id for acked in rounds for number in acked
+    }
+    await consumer.close()
+    assert {message.message_id for message in await drain(broker, bench.commands)} == left
+
+
 async def test_a_second_ack_is_harmless(bench: Workbench, publisher, consumer) -> None:
     """Acking twice, or handing back what was acked, does not close the channel."""
     await fill(publisher, bench.commands, 1)

@@ -282,6 +282,10 @@ async def test_a_channel_dead_under_a_healthy_connection(own_scene: Scene, own_r
     await own_scene.reckon({"live": 3})
 
 
+ELECTION_SECONDS = 300.0
+"""How long a quorum queue of RabbitMQ 3.10 may be without a leader after a SIGKILL of its node; measured: over 60."""
+
+
 @pytest.mark.full_length
 @pytest.mark.fault(32)
 async def test_the_broker_killed(own_scene: Scene, own_rabbitmq: RabbitServer) -> None:
@@ -314,7 +318,7 @@ async def test_the_broker_killed(own_scene: Scene, own_rabbitmq: RabbitServer) -
     finally:
         await asyncio.to_thread(own_rabbitmq.start)
     assert confirmed > WEBSITES, "signups came while it was killed"
-    await own_scene.consumers(1)
+    await own_scene.consumers(1, ELECTION_SECONDS)
     await own_scene.redrive()
     # The last one, which nobody confirmed, may be there or not: its sender sends it again.
     assert own_scene.signed_up == confirmed + 1

@@ -44,9 +44,8 @@ MUTATIONS = (
             ),
             (
                 "consumer/worker.py",
-                "                await item.waiting.delivery.session.ack(item.waiting.delivery)\n"
-                "                item.settled = True\n",
-                "                item.settled = True\n",
+                "            await session.ack_all([item.waiting.delivery for item in items])\n",
+                "            assert session\n",
             ),
         )[::-1],
         (f"{RACES}::test_nothing_leaves_before_the_commit",),
@@ -89,8 +88,8 @@ MUTATIONS = (
         (
             (
                 "consumer/worker.py",
-                "            if item not in unanswered:\n                await item",
-                "            if item:\n                await item",
+                "answered = [item for item in carried if item not in unanswered]\n",
+                "answered = list(carried)\n",
             ),
         ),
         ("tests/unit/test_worker.py",),

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from consumer.admission import Admission
+from consumer.admission import CROWD_SECONDS, SCOUTING_SECONDS, SCOUTS, SILENCE_SECONDS, Admission
 from consumer.intake import Intake, Waiting
 from tests.factories import TOPOLOGY, FakeSession, make_delivery
 
@@ -16,8 +16,8 @@ class Rooms:
         self.free = free
         self.wanted_count = 0
 
-    def room(self):
-        return self.free
+    def grant(self, asked):
+        return max(0, min(asked, self.free))
 
     def reserve(self, count):
         self.free -= count
@@ -280,10 +280,25 @@ class Database:
         return self.moving & set(ids)
 
 
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
 def make_admission(limit, *moving):
-    admission = Admission(limit, Database(*moving).under_way)
+    """An admission that has scouted already, and how much each call of `on_room` could have started."""
+    clock = Clock()
+    admission = Admission(limit, Database(*moving).under_way, clock=clock)
+    admission.clock = clock
+    admission.reserve(1)
+    admission.turn_away()
     opened = []
-    admission.on_room = lambda: opened.append(admission.room())
+    admission.on_room = lambda: opened.append(limit - admission.taken)
     return admission, opened
 
 
@@ -291,11 +306,13 @@ def test_admission_never_starts_more_than_its_limit():
     """Reserved and admitted websites take the same places."""
     admission, _ = make_admission(3)
     admission.reserve(2)
-    assert admission.room() == 1
+    assert admission.grant(1) == 1
     admission.admit(1)
-    assert admission.room() == 1
+    assert admission.grant(1) == 1
     admission.reserve(1)
-    assert admission.room() == 0
+    assert admission.grant(1) == 0
+    admission.clock.now += CROWD_SECONDS
+    assert admission.grant(1) == 0, "not by waiting either"
 
 
 def test_a_signup_that_started_nothing_gives_its_place_back():
@@ -312,10 +329,10 @@ def test_a_website_at_rest_gives_its_place_back_once():
     admission.reserve(1)
     admission.admit(7)
     admission.release(8)
-    assert admission.room() == 0
+    assert admission.grant(1) == 0
     admission.release(7)
     admission.release(7)
-    assert admission.room() == 1
+    assert admission.grant(1) == 1
     assert opened == [1]
 
 
@@ -326,14 +343,60 @@ async def test_what_others_finished_gives_its_place_back():
     admission.admit(1)
     admission.admit(2)
     await admission.run_once()
-    assert admission.room() == 1
+    assert admission.grant(1) == 1
     assert opened == [1]
     await admission.run_once()
     assert opened == [1], "nothing new, nothing said"
 
 
+def test_signups_start_in_crowds():
+    """A part of a crowd waits for the rest of its room, but not for long: some of it may be locked elsewhere."""
+    admission, _ = make_admission(8)
+    admission.reserve(6)
+    assert admission.grant(2) == 2
+    assert admission.grant(4) == 0
+    admission.clock.now += CROWD_SECONDS * 0.9
+    assert admission.grant(4) == 0
+    admission.clock.now += CROWD_SECONDS * 0.1
+    assert admission.grant(4) == 2
+    assert admission.grant(4) == 0, "the next part waits, too"
+
+
+def test_a_crowd_is_no_larger_than_what_may_ever_be_under_way():
+    """A batch beyond the limit does not wait for room that cannot come."""
+    admission, _ = make_admission(3)
+    assert admission.grant(32) == 3
+
+
+def test_after_a_silence_a_few_go_ahead():
+    """Until the first of them rests, the others wait; without a silence there are no scouts."""
+    admission, opened = make_admission(64)
+    assert admission.grant(32) == 32, "no silence yet"
+    admission.clock.now += SILENCE_SECONDS
+    assert admission.grant(32) == SCOUTS
+    admission.reserve(SCOUTS - 1)
+    assert admission.grant(32) == 1, "as many as fit, also when they come one by one"
+    admission.reserve(1)
+    assert admission.grant(32) == 0
+    admission.admit(1)
+    assert admission.grant(32) == 0
+    admission.release(1)
+    assert admission.grant(32) == 32
+    assert opened == [64 - SCOUTS + 1]
+
+
+def test_scouts_that_do_not_come_back_hold_nobody_up():
+    """Whatever has become of them, the crowd goes on after a moment."""
+    admission, _ = make_admission(64)
+    admission.clock.now += SILENCE_SECONDS
+    assert admission.grant(32) == SCOUTS
+    admission.reserve(SCOUTS)
+    admission.clock.now += SCOUTING_SECONDS
+    assert admission.grant(32) == 32
+
+
 async def test_intake_and_admission_hold_a_burst_back():
-    """Of a hundred signups as many are taken as the limit says, and the next when one has gone live."""
+    """Of a hundred signups as many are taken as the limit says, and the next a moment after one has gone live."""
     admission, _ = make_admission(5)
     intake = Intake(TOPOLOGY.signups, admission)
     admission.on_room = intake.wake
@@ -344,4 +407,7 @@ async def test_intake_and_admission_hold_a_burst_back():
         admission.admit(website_id)
     assert await waits(intake, 16)
     admission.release(0)
+    assert await waits(intake, 16)
+    admission.clock.now += CROWD_SECONDS
+    intake.wake()
     assert [delivery.tag for delivery in await taken_now(intake, 16)] == [5]
