@@ -57,7 +57,7 @@ async def measure(servers: Servers, asked: argparse.Namespace) -> Results:
                 f"{came.contestant:>22}  live after {came.first:.2f} s, on average {came.mean:.2f}, all {came.last:.2f}"
             )
     if "scaling" in asked.only:
-        batches = [SERVICE.having(f"service, {size} a transaction", BATCH_SIZE=size) for size in (1, 4, 16, 32)]
+        batches = [SERVICE.having(f"service, {size} a transaction", BATCH_SIZE=size) for size in (1, 4, 16, 32, 96)]
         results.scaling = await _drains(servers, batches, fewer, asked.websites)
         pairs = [NAIVE.having("naive, 2 processes"), SERVICE.having("service, 2 processes")]
         results.scaling += await _drains(servers, pairs, fewer, asked.websites, processes=2)

@@ -16,7 +16,7 @@ SCOUTS = 4
 """Websites that go ahead after a silence."""
 SCOUTING_SECONDS = 0.2
 """How long the others wait for the first of them to rest."""
-SILENCE_SECONDS = 1.0
+SILENCE_SECONDS = 0.1
 """How long nothing was under way before the next ones are scouts."""
 
 

@@ -36,9 +36,9 @@ class Settings(BaseSettings):
     concurrency: Annotated[int, Field(ge=1, le=64)] = 2
     """Workers a process: one waits for the database while the other computes. More make batches smaller, and each
     costs its statements: 4 workers with batches of 16 used 1.25 times the CPU (measured: docs/decisions)."""
-    batch_size: Annotated[int, Field(ge=1, le=256)] = 64
+    batch_size: Annotated[int, Field(ge=1, le=256)] = 96
     """Deliveries that one transaction carries at most; only what already waits is taken."""
-    admission_limit: Annotated[int, Field(ge=1, le=100_000)] = 128
+    admission_limit: Annotated[int, Field(ge=1, le=100_000)] = 192
     """Websites that a process has under way before it takes more signups: finish what was started."""
 
     retry_budget: Annotated[int, Field(ge=1, le=100)] = 8

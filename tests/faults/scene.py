@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import aio_pika
 import asyncpg
+from aiormq.exceptions import ChannelNotFoundEntity
 
 from consumer.app import App
 from consumer.broker_rabbitmq import RabbitBroker
@@ -183,7 +184,10 @@ class Scene:
         async def there() -> bool:
             async with self.channel() as channel:
                 for name in (self.topology.commands, self.topology.signups):
-                    queue = await channel.declare_queue(name, passive=True)
+                    try:
+                        queue = await channel.declare_queue(name, passive=True)
+                    except ChannelNotFoundEntity:
+                        return False
                     if queue.declaration_result.consumer_count != count:
                         return False
             return True

@@ -282,8 +282,8 @@ async def test_a_channel_dead_under_a_healthy_connection(own_scene: Scene, own_r
     await own_scene.reckon({"live": 3})
 
 
-ELECTION_SECONDS = 300.0
-"""How long a quorum queue of RabbitMQ 3.10 may be without a leader after a SIGKILL of its node; measured: over 60."""
+ELECTION_SECONDS = 30.0
+"""An election takes a second; a queue that has no leader after this has none after five minutes either (measured)."""
 
 
 @pytest.mark.full_length
@@ -291,8 +291,8 @@ ELECTION_SECONDS = 300.0
 async def test_the_broker_killed(own_scene: Scene, own_rabbitmq: RabbitServer) -> None:
     """The broker is killed while signups come and is started again: each signup that it confirmed goes live.
 
-    Not in every `make test`: a quorum queue of RabbitMQ 3.10 that is asked while its election runs may stay without a
-    leader for a minute and more, whoever asks.
+    Not in every `make test`: in about half of such restarts RabbitMQ 3.10.8 has lost the Raft log of the busiest queue,
+    which then has no leader for ever. What people do then (docs/operations.md) is part of this test.
     """
     await own_scene.start()
     await in_the_middle(own_scene)
@@ -318,7 +318,11 @@ async def test_the_broker_killed(own_scene: Scene, own_rabbitmq: RabbitServer) -
     finally:
         await asyncio.to_thread(own_rabbitmq.start)
     assert confirmed > WEBSITES, "signups came while it was killed"
-    await own_scene.consumers(1, ELECTION_SECONDS)
+    try:
+        await own_scene.consumers(1, ELECTION_SECONDS)
+    except AssertionError:
+        await ctl(own_rabbitmq, "delete_queue", own_scene.topology.commands)
+        await own_scene.consumers(1)
     await own_scene.redrive()
     # The last one, which nobody confirmed, may be there or not: its sender sends it again.
     assert own_scene.signed_up == confirmed + 1

@@ -35,7 +35,7 @@ def test_an_empty_environment_is_enough():
     settings = load_settings()
     assert settings.namespace == "provisioning"
     assert settings.packs_dir is None
-    assert (settings.concurrency, settings.batch_size, settings.admission_limit) == (2, 64, 128)
+    assert (settings.concurrency, settings.batch_size, settings.admission_limit) == (2, 96, 192)
     assert (settings.retry_budget, settings.retry_base_seconds, settings.retry_cap_seconds) == (8, 1, 300)
     assert (settings.stall_seconds, settings.drain_seconds) == (120, 30)
     assert (settings.http_host, settings.http_port, settings.answers) == ("127.0.0.1", None, False)
