@@ -136,7 +136,7 @@ async def test_postgresql_away_under_load(database_scene: Scene, own_postgres: P
     try:
         await scene.paused("database")
         await scene.sign_up(WEBSITES)
-        await asyncio.sleep(scaled(1, 300))
+        await asyncio.sleep(scaled(1, 600))
     finally:
         await asyncio.to_thread(own_postgres.start)
     await scene.reckon({"live": 2 * WEBSITES})
