@@ -213,7 +213,7 @@ CREATE TABLE IF NOT EXISTS provisioning_transitions (
     PRIMARY KEY (website_id, seq),
     CONSTRAINT provisioning_transitions_message_once UNIQUE (website_id, message_id)
 );
--- For how much was done lately: a few bytes a range of pages, next to nothing to write, as rows come in order of time.
+-- For how much was done lately: it stays small, as rows come in order of time (24 kB at a million of them).
 CREATE INDEX IF NOT EXISTS index_provisioning_transitions_on_occurred_at
     ON provisioning_transitions USING brin (occurred_at) WITH (autosummarize = on);
 

@@ -149,7 +149,8 @@ def website_of(record: Mapping[str, Any]) -> Website:
     )
 
 
-def _row(record: Mapping[str, Any]) -> Row:
+def row_of(record: Mapping[str, Any]) -> Row:
+    """Return a row of the log out of a record with all its columns, `detail` as text."""
     return Row(
         record["website_id"],
         record["seq"],
@@ -217,7 +218,7 @@ class Transaction:
             [message_id for _, message_id in asked],
             [website.seq for website, _ in asked],
         )
-        done = {record["website_id"]: _row(record) for record in records if record["seq"] is not None}
+        done = {record["website_id"]: row_of(record) for record in records if record["seq"] is not None}
         last = {record["website_id"]: record["last_message_id"] for record in records if record["last_message_id"]}
         return done, last
 
@@ -461,7 +462,7 @@ class Store:
             )
         rows: dict[int, list[Row]] = {}
         for record in records:
-            rows.setdefault(record["website_id"], []).append(_row(record))
+            rows.setdefault(record["website_id"], []).append(row_of(record))
         return rows
 
     async def clear(self, rests: Sequence[tuple[int, int, int]]) -> None:

@@ -5,19 +5,17 @@ rows at a time, so that a long one holds nobody up; its time has no index.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from consumer.broker import Broker, Message, Nacked
 from consumer.outbox import Row, event
-from consumer.store import Store
+from consumer.store import Store, row_of
 from consumer.topology import Topology
 from ops.reading import SQL
 from ops.recording import Action, record, settle
 from ops.sending import publishing
-from statemachine import State, Trigger
 
 PAGE = 20_000
 """Rows that one statement looks at."""
@@ -94,22 +92,7 @@ async def _pages(store: Store, since_seconds: float, website_id: int | None) -> 
     while True:
         async with store.connection() as connection:
             records = await connection.fetch(SQL["replay"], *place, span["since"], span["until"], size)
-        yield [_row(r) for r in records if r["wanted"] and website_id in (None, r["website_id"])]
+        yield [row_of(r) for r in records if r["wanted"] and website_id in (None, r["website_id"])]
         if len(records) < size or website_id not in (None, records[-1]["website_id"]):
             return
         place = records[-1]["website_id"], records[-1]["seq"]
-
-
-def _row(record: Any) -> Row:
-    return Row(
-        record["website_id"],
-        record["seq"],
-        Trigger(record["trigger"]),
-        State(record["from_state"]),
-        State(record["to_state"]),
-        record["message_id"],
-        record["actor"],
-        record["reason"],
-        json.loads(record["detail"]),
-        record["occurred_at"],
-    )

@@ -6,10 +6,10 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -183,8 +183,7 @@ def test_the_rules_in_promtool(tmp_path: Path) -> None:
     """Where Prometheus's own tool can be found: the rules parse, and each alert fires on its series and not before."""
     tool = os.environ.get("PROMTOOL") or shutil.which("promtool")
     if tool is None:
-        sys.stderr.write("promtool is not here (apt-get install prometheus): the rules were read, and not evaluated\n")
-        return
+        pytest.skip("promtool is not here (apt-get install prometheus): the rules were read, and not evaluated")
     subprocess.run([tool, "check", "rules", RULES_FILE], check=True, capture_output=True)
     (tmp_path / "alerts.test.yml").write_text(yaml.safe_dump({
         "rule_files": [str(RULES_FILE)],
