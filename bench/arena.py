@@ -161,12 +161,14 @@ class Run:
 
     # ---------------------------------------------------------------------------------------------------- the load
 
-    async def sign_up(self, count: int) -> list[int]:
-        """Publish signups, confirmed, as fast as it goes; return their ids."""
+    async def sign_up(self, count: int) -> tuple[list[int], float]:
+        """Publish signups, confirmed, as fast as it goes; return their ids, and when the first went out, since 1970."""
         ids = range(self.signed_up + 1, self.signed_up + count + 1)
         self.signed_up += count
-        await publish_all(self.signup_system, [self.signup(website_id) for website_id in ids])
-        return list(ids)
+        messages = [self.signup(website_id) for website_id in ids]
+        began = time.time()
+        await publish_all(self.signup_system, messages)
+        return list(ids), began
 
     def signup(self, website_id: int) -> Message:
         """Return the signup of one website."""

@@ -33,8 +33,7 @@ async def burst(servers: Servers, contestant: Contestant, websites: int, *, retr
     async with running(servers, contestant) as run:
         failed = await _failed_website(run) if retry else None
         warm = await run.live()
-        began = time.time()
-        ids = await run.sign_up(websites)
+        ids, began = await run.sign_up(websites)
         asked = 0.0
         if failed:
             await run.until_live(warm + int(websites * RETRY_AFTER))
