@@ -57,14 +57,7 @@ async def measure(servers: Servers, asked: argparse.Namespace) -> Results:
             say(
                 f"{came.contestant:>22}  live after {came.first:.2f} s, on average {came.mean:.2f}, all {came.last:.2f}"
             )
-    if "scaling" in asked.only:
-        batches = [SERVICE.having(f"service, {size} a transaction", BATCH_SIZE=size) for size in (1, 4, 16, 32, 96)]
-        results.scaling = await _drains(servers, batches, fewer, asked.websites)
-        pairs = [NAIVE.having("naive, 2 processes"), SERVICE.having("service, 2 processes")]
-        results.scaling += await _drains(servers, pairs, fewer, asked.websites, processes=2)
-    if "size" in asked.only:
-        async for done in sizes(servers, asked.repeats, asked.websites):
-            results.sizes.append(_told(done))
+    await _scale(servers, asked, results)
     if "idle" in asked.only:
         results.idle = [await idle(servers, contestant, seconds=IDLE_SECONDS) for contestant in (NAIVE, SERVICE)]
     if "floor" in asked.only:
@@ -75,13 +68,25 @@ async def measure(servers: Servers, asked: argparse.Namespace) -> Results:
     return results
 
 
+async def _scale(servers: Servers, asked: argparse.Namespace, results: Results) -> None:
+    """Measure what batches, processes, and what is stored already, change in a drain."""
+    if "scaling" in asked.only:
+        fewer = max(1, asked.repeats // 2)
+        batches = [SERVICE.having(f"service, {size} a transaction", BATCH_SIZE=size) for size in (1, 4, 16, 32, 96)]
+        results.scaling = await _drains(servers, batches, fewer, asked.websites)
+        pairs = [NAIVE.having("naive, 2 processes"), SERVICE.having("service, 2 processes")]
+        results.scaling += await _drains(servers, pairs, fewer, asked.websites, processes=2)
+    if "size" in asked.only:
+        results.sizes = [_told(done) async for done in sizes(servers, asked.repeats, asked.websites)]
+
+
 async def _drains(
     servers: Servers, contestants: Sequence[Contestant], repeats: int, websites: int, *, processes: int = 1
 ) -> list[Drain]:
-    done: list[Drain] = []
-    for contestant in in_turn(contestants, repeats):
-        done.append(_told(await drain(servers, contestant, websites, processes=processes)))
-    return done
+    return [
+        _told(await drain(servers, contestant, websites, processes=processes))
+        for contestant in in_turn(contestants, repeats)
+    ]
 
 
 def _told(done: Drain) -> Drain:

@@ -103,7 +103,7 @@ def _goals(results: Results) -> str:
     return "## Goals\n\n" + _table(("what", "goal", "measured", ""), rows)
 
 
-def _flat(results: Results) -> Row:
+def _flat(results: Results) -> tuple[str, str, str, str]:
     """Compare the cost of a transition beside much with that beside little."""
     little, much = by_name(results.sizes, lambda run: run.contestant).values()
     found = ratios([cpu_of("total")(run) for run in much], [cpu_of("total")(run) for run in little])
@@ -185,9 +185,7 @@ def _sized(results: Results) -> str:
     ]
     little, much = named.values()
     figures = [lambda run: run.rate, *map(cpu_of, PARTS)]
-    rows.append(
-        ("ratio", *(ratios([of(run) for run in much], [of(run) for run in little]).told(2) for of in figures))
-    )
+    rows.append(("ratio", *(ratios([of(run) for run in much], [of(run) for run in little]).told(2) for of in figures)))
     text = (
         f"{results.websites:,} websites worked off in databases where so many were live before, each with a user, an "
         f"agency and a row of the log, one of {WHOLE} with all the rows of a pack; the disk at rest."

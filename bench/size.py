@@ -23,7 +23,8 @@ INSERT INTO pwb_websites (id, subdomain, site_type, owner_email, provisioning_st
                           provisioning_published_seq, provisioning_due_at, provisioning_started_at,
                           provisioning_completed_at, created_at, updated_at)
 SELECT n, 'sunny-meadow-' || {{count}} + n % {SPREAD} || '-' || n, 'residential',
-       'owner-' || {{count}} + n % {SPREAD} || '-' || n || '@example.com', 'live', 7, 7, NULL, now(), now(), now(), now()
+       'owner-' || {{count}} + n % {SPREAD} || '-' || n || '@example.com', 'live', 7, 7, NULL, now(), now(), now(),
+       now()
   FROM generate_series(1, {{count}}) AS n;
 INSERT INTO provisioning_transitions (website_id, seq, trigger, from_state, to_state, message_id, detail)
 SELECT n, 7, 'go_live', 'ready', 'live', gen_random_uuid(),
