@@ -20,13 +20,14 @@ from bench.latency import latency
 from bench.machine import describe
 from bench.page import page
 from bench.results import Results
+from bench.size import sizes
 from ops.local_servers import LocalServerError, ensure_rabbitmq_installed, private_postgres, private_rabbitmq
 
 RATE = 20.0
 LATENCY_SECONDS = 10.0
 IDLE_SECONDS = 10.0
 FLOOR_SECONDS = 5.0
-PARTS = ("drain", "latency", "burst", "scaling", "idle", "floor")
+PARTS = ("drain", "latency", "burst", "scaling", "size", "idle", "floor")
 
 
 def arguments() -> argparse.Namespace:
@@ -56,11 +57,7 @@ async def measure(servers: Servers, asked: argparse.Namespace) -> Results:
             say(
                 f"{came.contestant:>22}  live after {came.first:.2f} s, on average {came.mean:.2f}, all {came.last:.2f}"
             )
-    if "scaling" in asked.only:
-        batches = [SERVICE.having(f"service, {size} a transaction", BATCH_SIZE=size) for size in (1, 4, 16, 32, 96)]
-        results.scaling = await _drains(servers, batches, fewer, asked.websites)
-        pairs = [NAIVE.having("naive, 2 processes"), SERVICE.having("service, 2 processes")]
-        results.scaling += await _drains(servers, pairs, fewer, asked.websites, processes=2)
+    await _scale(servers, asked, results)
     if "idle" in asked.only:
         results.idle = [await idle(servers, contestant, seconds=IDLE_SECONDS) for contestant in (NAIVE, SERVICE)]
     if "floor" in asked.only:
@@ -71,13 +68,29 @@ async def measure(servers: Servers, asked: argparse.Namespace) -> Results:
     return results
 
 
+async def _scale(servers: Servers, asked: argparse.Namespace, results: Results) -> None:
+    """Measure what batches, processes, and what is stored already, change in a drain."""
+    if "scaling" in asked.only:
+        fewer = max(1, asked.repeats // 2)
+        batches = [SERVICE.having(f"service, {size} a transaction", BATCH_SIZE=size) for size in (1, 4, 16, 32, 96)]
+        results.scaling = await _drains(servers, batches, fewer, asked.websites)
+        pairs = [NAIVE.having("naive, 2 processes"), SERVICE.having("service, 2 processes")]
+        results.scaling += await _drains(servers, pairs, fewer, asked.websites, processes=2)
+    if "size" in asked.only:
+        results.sizes = [_told(done) async for done in sizes(servers, asked.repeats, asked.websites)]
+
+
 async def _drains(
     servers: Servers, contestants: Sequence[Contestant], repeats: int, websites: int, *, processes: int = 1
 ) -> list[Drain]:
-    done: list[Drain] = []
-    for contestant in in_turn(contestants, repeats):
-        done.append(await drain(servers, contestant, websites, processes=processes))
-        say(f"{contestant.name:>22}  {done[-1].rate:7,.0f} transitions/s, {done[-1].cpu_ms().total:5.2f} CPU-ms each")
+    return [
+        _told(await drain(servers, contestant, websites, processes=processes))
+        for contestant in in_turn(contestants, repeats)
+    ]
+
+
+def _told(done: Drain) -> Drain:
+    say(f"{done.contestant:>22}  {done.rate:7,.0f} transitions/s, {done.cpu_ms().total:5.2f} CPU-ms each")
     return done
 
 

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 SITE_TYPES = ("residential", "commercial", "vacation_rental")
 WARM_UP = 64
 """Websites before anything is measured: connections are open then, statements prepared, packs read."""
-LIVE = "SELECT count(*) FROM pwb_websites WHERE provisioning_state = 'live'"
+LIVE = "SELECT count(*) FROM pwb_websites WHERE provisioning_state = 'live' AND id > $1"
 LOOK_SECONDS = 0.02
 """How often the database is asked how many are live; one look takes 0.2 ms of its CPU."""
 PATIENCE_SECONDS = 20.0
@@ -88,8 +88,10 @@ class Run:
         self.topology = Topology(database)
         self.broker = RabbitBroker(servers.rabbitmq.url)
         self.processes: list[asyncio.subprocess.Process] = []
+        self.before = 0
+        """The highest id of websites that were in the database before: those of the run come after it."""
         self.signed_up = 0
-        """Websites so far; their ids run from 1 to this."""
+        """Websites so far."""
         self.signup_system: PublisherSession
 
     # ------------------------------------------------------------------------------------------------ its processes
@@ -97,6 +99,7 @@ class Run:
     async def open(self) -> None:
         """Make its tables and queues, and connect the signup system."""
         await self.connection.execute((ROOT / "schema.sql").read_text())
+        self.before = await self.connection.fetchval("SELECT coalesce(max(id), 0) FROM pwb_websites")
         await self.broker.declare(self.topology)
         self.signup_system = await self.broker.open_publisher()
 
@@ -161,14 +164,23 @@ class Run:
 
     # ---------------------------------------------------------------------------------------------------- the load
 
-    async def sign_up(self, count: int) -> tuple[list[int], float]:
-        """Publish signups, confirmed, as fast as it goes; return their ids, and when the first went out, since 1970."""
-        ids = range(self.signed_up + 1, self.signed_up + count + 1)
+    @property
+    def ids(self) -> range:
+        """Of the websites that the run has signed up so far."""
+        return range(self.before + 1, self.before + self.signed_up + 1)
+
+    def next_ids(self, count: int) -> range:
+        """Count so many websites more as signed up, and return their ids."""
         self.signed_up += count
+        return self.ids[-count:]
+
+    async def sign_up(self, count: int) -> tuple[range, float]:
+        """Publish signups, confirmed, as fast as it goes; return their ids, and when the first went out, since 1970."""
+        ids = self.next_ids(count)
         messages = [self.signup(website_id) for website_id in ids]
         began = time.time()
         await publish_all(self.signup_system, messages)
-        return list(ids), began
+        return ids, began
 
     def signup(self, website_id: int) -> Message:
         """Return the signup of one website."""
@@ -201,16 +213,16 @@ class Run:
 
     async def until_live(self, count: int) -> float:
         """Wait until that many websites are live; return when that was seen, in seconds of time.monotonic()."""
-        return await self.until(LIVE, count)
+        return await self.until(LIVE, count, self.before)
 
-    async def until(self, question: str, count: int) -> float:
+    async def until(self, question: str, count: int, *arguments: int) -> float:
         """Wait until a question to the database has at least this answer; return when, by time.monotonic().
 
         Raises:
             NotExact: it stands still.
         """
         best, since = 0, time.monotonic()
-        while (found := await self.connection.fetchval(question)) < count:
+        while (found := await self.connection.fetchval(question, *arguments)) < count:
             if found > best:
                 best, since = found, time.monotonic()
             if time.monotonic() - since > PATIENCE_SECONDS:
@@ -224,7 +236,8 @@ class Run:
         """Return when each website became live, in seconds since 1970: when its last log row was written."""
         records = await self.connection.fetch(
             "SELECT website_id, extract(epoch FROM occurred_at)::float8 AS since FROM provisioning_transitions "
-            "WHERE to_state = 'live'"
+            "WHERE to_state = 'live' AND website_id > $1",
+            self.before,
         )
         return {record["website_id"]: record["since"] for record in records}
 
@@ -235,8 +248,8 @@ class Run:
         return "\n  ".join([f"{self.contestant.name} {what}; the end of its logs:", *tails])
 
     async def live(self) -> int:
-        """Return how many websites are live."""
-        found: int = await self.connection.fetchval(LIVE)
+        """Return how many of the run's websites are live."""
+        found: int = await self.connection.fetchval(LIVE, self.before)
         return found
 
     async def consumed_by(self, consumers: int) -> None:
@@ -247,10 +260,15 @@ class Run:
 
 
 @asynccontextmanager
-async def running(servers: Servers, contestant: Contestant, *, processes: int = 1) -> AsyncIterator[Run]:
-    """Lend a contestant that is warm, alone, and has nothing to do. Database and queues go when it is given back."""
+async def running(
+    servers: Servers, contestant: Contestant, *, processes: int = 1, template: str = "template1"
+) -> AsyncIterator[Run]:
+    """Lend a contestant that is warm, alone, and has nothing to do. Database and queues go when it is given back.
+
+    Its database is a copy of `template`: by default, of an empty one.
+    """
     database = f"bench_{secrets.token_hex(4)}"
-    await administer(servers, f"CREATE DATABASE {database}")
+    await administer(servers, f"CREATE DATABASE {database} TEMPLATE {template} STRATEGY file_copy")
     connection = await asyncpg.connect(servers.database_url(database))
     run = Run(servers, contestant, database, connection)
     try:

@@ -54,8 +54,7 @@ async def burst(servers: Servers, contestant: Contestant, websites: int, *, retr
 
 async def _failed_website(run: Run) -> int:
     """Make one website that ops have failed: its row and its owner are there, so that a retry takes it all the way."""
-    run.signed_up += 1
-    website_id = run.signed_up
+    (website_id,) = run.next_ids(1)
     await run.connection.execute(
         "INSERT INTO pwb_websites (id, subdomain, site_type, created_at, updated_at) "
         "VALUES ($1, 'once-failed', 'residential', now(), now())",

@@ -31,12 +31,14 @@ class Drain:
         return Cpu(self.cpu.workers * each, self.cpu.postgres * each, self.cpu.rabbitmq * each)
 
 
-async def drain(servers: Servers, contestant: Contestant, websites: int, *, processes: int = 1) -> Drain:
+async def drain(
+    servers: Servers, contestant: Contestant, websites: int, *, processes: int = 1, template: str = "template1"
+) -> Drain:
     """Let a contestant work off a queue of signups that is full before it begins; check that it did so exactly.
 
     Its processes are warm, and stand still (SIGSTOP) while the queue is filled.
     """
-    async with running(servers, contestant, processes=processes) as run:
+    async with running(servers, contestant, processes=processes, template=template) as run:
         before = await run.live()
         run.signal(signal.SIGSTOP)
         await run.sign_up(websites)

@@ -31,16 +31,14 @@ class Latency:
 async def latency(servers: Servers, contestant: Contestant, *, rate: float, seconds: float) -> Latency:
     """Publish `rate` signups a second, evenly, whatever becomes of them."""
     async with running(servers, contestant) as run:
-        first, count = run.signed_up + 1, int(rate * seconds)
+        ids = run.next_ids(int(rate * seconds))
         published: dict[int, float] = {}
         began = time.monotonic()
         async with asyncio.TaskGroup() as publishes:
-            for number in range(count):
+            for number, website_id in enumerate(ids):
                 await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
-                website_id = first + number
                 published[website_id] = time.time()
                 publishes.create_task(publish_all(run.signup_system, [run.signup(website_id)]))
-        run.signed_up += count
         await run.until_live(run.signed_up)
         live = await run.live_since()
         await run.stop()

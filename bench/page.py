@@ -6,6 +6,7 @@ from bench.arena import FIFO, NAIVE, SERVICE
 from bench.drain import Drain
 from bench.figures import Spread, by_name, ratios, spread
 from bench.results import Results
+from bench.size import LARGE, SMALL, WHOLE
 
 PARTS = ("workers", "postgres", "rabbitmq", "total")
 Row = tuple[str, ...]
@@ -36,6 +37,7 @@ def page(results: Results) -> str:
         _latency(results),
         _burst(results),
         _scaling(results),
+        _sized(results),
         _idle(results),
         _floor(results),
         "Every single run: [performance.json](performance.json).",
@@ -92,11 +94,21 @@ def _goals(results: Results) -> str:
         ]
     memory = _of(service, lambda run: run.rss_mib)
     rows.append(("largest resident memory of a worker process, MiB", "≤ 64", memory.told(), _met(memory.high <= 64)))
+    if results.sizes:
+        rows.append(_flat(results))
     ours_idle = [run for run in results.idle if run.contestant == SERVICE.name]
     if ours_idle:
         idle = spread(run.worker_percent for run in ours_idle)
         rows.append(("idle worker, % of a core", "< 1", idle.told(2), _met(idle.median < 1)))
     return "## Goals\n\n" + _table(("what", "goal", "measured", ""), rows)
+
+
+def _flat(results: Results) -> tuple[str, str, str, str]:
+    """Compare the cost of a transition beside much with that beside little."""
+    little, much = by_name(results.sizes, lambda run: run.contestant).values()
+    found = ratios([cpu_of("total")(run) for run in much], [cpu_of("total")(run) for run in little])
+    what = f"all CPU of a transition beside {LARGE:,} websites, to {SMALL:,}"
+    return (what, "≤ 1.10", found.told(2), _met(found.median <= 1.10))
 
 
 def _met(yes: bool) -> str:  # noqa: FBT001 - one word for one word
@@ -161,6 +173,25 @@ def _scaling(results: Results) -> str:
     ]
     head = ("", "transitions/s", "workers, CPU-ms each", "PostgreSQL", "RabbitMQ", "all")
     return "## Processes, and messages a transaction\n\n" + _table(head, rows)
+
+
+def _sized(results: Results) -> str:
+    if not results.sizes:
+        return ""
+    named = by_name(results.sizes, lambda run: run.contestant)
+    rows = [
+        (name, _of(runs, lambda run: run.rate).told(), *(_of(runs, cpu_of(part)).told(2) for part in PARTS))
+        for name, runs in named.items()
+    ]
+    little, much = named.values()
+    figures = [lambda run: run.rate, *map(cpu_of, PARTS)]
+    rows.append(("ratio", *(ratios([of(run) for run in much], [of(run) for run in little]).told(2) for of in figures)))
+    text = (
+        f"{results.websites:,} websites worked off in databases where so many were live before, each with a user, an "
+        f"agency and a row of the log, one of {WHOLE} with all the rows of a pack; the disk at rest."
+    )
+    head = ("", "transitions/s", "workers, CPU-ms each", "PostgreSQL", "RabbitMQ", "all")
+    return f"## Little and much in the database\n\n{text}\n\n" + _table(head, rows)
 
 
 def _idle(results: Results) -> str:

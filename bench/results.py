@@ -23,6 +23,7 @@ class Results:
     """Signups a second where latency was measured."""
     drains: list[Drain] = field(default_factory=list)
     scaling: list[Drain] = field(default_factory=list)
+    sizes: list[Drain] = field(default_factory=list)
     latencies: list[Latency] = field(default_factory=list)
     bursts: list[Burst] = field(default_factory=list)
     idle: list[Idle] = field(default_factory=list)

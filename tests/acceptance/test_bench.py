@@ -22,6 +22,7 @@ from bench.machine import describe
 from bench.meter import cpu_seconds, peak_rss_mib
 from bench.page import page
 from bench.results import Results
+from bench.size import filled
 from ops.local_servers import PostgresServer, RabbitServer
 
 WEBSITES = 20
@@ -63,13 +64,27 @@ async def test_a_drain_is_counted_exactly_and_told(servers: Servers) -> None:
     idle = [Idle(SERVICE.name, 0.1, 0.2, 0.3, 1.0)]
     machine = await describe(servers)
     results = Results(
-        "2026-01-01", machine, WEBSITES, 20, drains, drains, latencies, bursts, idle, [Floor(1, 900.0, 1.0)]
+        "2026-01-01", machine, WEBSITES, 20, drains, drains, drains, latencies, bursts, idle, [Floor(1, 900.0, 1.0)]
     )
     text = page(results)
-    assert text.count("\n## ") == 7
+    assert text.count("\n## ") == 8
     assert "/tmp" not in text + results.as_json()
     assert json.loads(results.as_json())["drains"][0]["transitions"] == WEBSITES * STEPS
     assert ET.fromstring(chart(drains)).tag.endswith("svg")
+
+
+async def test_a_drain_beside_what_was_there_counts_its_own_only(servers: Servers) -> None:
+    """In a copy of a database that is filled, each run is as exact as in an empty one; the original stays as it was."""
+    async with filled(servers, 100) as template:
+        for _ in range(2):
+            assert (await drain(servers, SERVICE, WEBSITES, template=template)).transitions == WEBSITES * STEPS
+        async with running(servers, SERVICE, template=template) as run:
+            assert run.ids == range(101, 165)
+            assert await run.connection.fetchval("SELECT count(*) FROM pwb_links WHERE website_id <= 100") == 36
+            await run.stop()
+            await run.connection.execute("DELETE FROM pwb_links WHERE id = (SELECT max(id) FROM pwb_links)")
+            with pytest.raises(NotExact, match="rows in pwb_links"):
+                await check(run)
 
 
 async def test_a_run_that_is_not_exact_does_not_count(servers: Servers) -> None:

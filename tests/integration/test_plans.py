@@ -1,6 +1,10 @@
-"""No hot statement reads a whole table, however its plan was cached: filled, analysed, explained, one by one."""
+"""No hot statement reads a whole table, however its plan was cached: filled, analysed, explained, one by one.
+
+The statements of the census are looked at in test_census.py: they may go along an index, up to a limit.
+"""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -9,6 +13,8 @@ import pytest_asyncio
 from consumer.store import SQL as CONSUMER
 from consumer.store import Store
 from seeders.seeding import SQL as SEEDERS
+from tests.service import SECONDS, starter
+from tests.worker_processes import until
 
 WEBSITES = 3000
 STATEMENTS = {
@@ -32,6 +38,7 @@ INSERT INTO pwb_websites (id, subdomain, created_at, updated_at)
      SELECT n, 'site-' || n, now(), now() FROM generate_series(1, {WEBSITES}) AS n;
 INSERT INTO pwb_users (id, email, created_at, updated_at)
      SELECT n, 'owner-' || n || '@example.com', now(), now() FROM generate_series(1, {WEBSITES}) AS n;
+SELECT setval(pg_get_serial_sequence('pwb_users', 'id'), {WEBSITES});
 INSERT INTO pwb_user_memberships (user_id, website_id, role, created_at, updated_at)
      SELECT n, n, 'owner', now(), now() FROM generate_series(1, {WEBSITES}) AS n;
 INSERT INTO pwb_agencies (website_id, created_at, updated_at)
@@ -87,6 +94,38 @@ async def _whole_tables(connection: Any) -> dict[str, str]:
             if (scanned or unkeyed) and SMALL not in line:
                 found[name] = f"{line} / {following}"
     return found
+
+
+READ = """
+SELECT relname AS name, seq_scan > 0 AS whole, seq_tup_read AS rows FROM pg_stat_user_tables
+ UNION ALL
+SELECT indexrelname, false, idx_tup_read FROM pg_stat_user_indexes
+"""
+OF_THE_POOL = {"provisioning_workers", "provisioning_pauses"}
+
+
+async def test_nor_does_what_statements_set_off(filled: Any, database_url: str, tmp_path: Path) -> None:
+    """Triggers, foreign keys, and what is in no file: PostgreSQL counts what was read for three websites up to live."""
+    ids = range(WEBSITES + 1, WEBSITES + 4)
+    await filled.execute("SELECT pg_stat_force_next_flush()")
+    await filled.execute("SELECT pg_stat_reset()")
+    async with starter(database_url, tmp_path)() as service:
+        for website_id in ids:
+            await service.created(website_id)
+        for website_id in ids:
+            await service.reaches(website_id, "live")
+        await service.command("suspend", ids[0])
+        await service.command("reactivate", ids[0])
+
+    async def alone() -> bool:
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        return bool(await filled.fetchval(f"{others} AND backend_type = 'client backend'") == 1)
+
+    await until(alone, SECONDS, "every session of the service has ended, and with that has told what it read")
+    read = {row["name"]: row for row in await filled.fetch(READ)}
+    assert read["provisioning_transitions_pkey"]["rows"] > 0, "it has counted"
+    assert {name for name, row in read.items() if row["whole"]} <= OF_THE_POOL
+    assert {name: row["rows"] for name, row in read.items() if row["rows"] >= WEBSITES} == {}
 
 
 async def test_a_workers_session_is_such_a_session(database_url: str) -> None:
