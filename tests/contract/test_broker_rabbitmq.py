@@ -12,7 +12,6 @@ import aiormq
 import pytest
 from pamqp import encode
 from pamqp.commands import Basic
-from pamqp.header import ContentHeader
 
 from consumer.broker import BrokerDown, BrokerError, Delivery
 from consumer.broker_rabbitmq import RabbitBroker
