@@ -13,9 +13,7 @@ from itertools import takewhile
 from typing import Any
 from uuid import uuid4
 
-from aiormq.abc import ChannelFrame
 from aiormq.exceptions import ChannelNotFoundEntity
-from pamqp.commands import Basic
 
 from consumer import broker_examination, broker_topology
 from consumer.broker import (
@@ -33,7 +31,7 @@ from consumer.broker import (
 )
 from consumer.broker_faults import AWAY, INIT, told
 from consumer.broker_line import CLOSE_SECONDS, Line, connect
-from consumer.broker_wire import UNWRITABLE, Content, written
+from consumer.broker_wire import UNWRITABLE, Content, acked, handed_back, written
 from consumer.failpoints import watched
 from consumer.topology import Topology
 
@@ -172,9 +170,11 @@ class RabbitConsumer(ConsumerSession):
         self._unsettled -= tags
         first = min(self._unsettled, default=self._last_tag + 1) if self._in_order else 0
         run = {tag for tag in tags if tag < first}
-        acks = [Basic.Ack(delivery_tag=max(run), multiple=True)] if run else []
-        acks += [Basic.Ack(delivery_tag=tag) for tag in sorted(tags - run)]
-        self._write(acks)
+        channel = self._line.channel.number
+        acks = [acked(channel, max(run), multiple=True)] if run else []
+        acks += [acked(channel, tag) for tag in sorted(tags - run)]
+        # Each tag once: a second time, or on another session, would close the channel for all.
+        self._line.write(b"".join(acks))
 
     async def hand_back(self, deliveries: Sequence[Delivery]) -> None:
         """Return deliveries to their queues; all that there are in one frame."""
@@ -183,12 +183,11 @@ class RabbitConsumer(ConsumerSession):
             return
         everything = tags == self._unsettled
         self._unsettled -= tags
-        nacks = [Basic.Nack(max(tags), multiple=True)] if everything else [Basic.Nack(tag) for tag in sorted(tags)]
-        self._write(nacks)
-
-    def _write(self, frames: Sequence[Basic.Ack | Basic.Nack]) -> None:
-        """Send settlements, each tag once. A second one, or one of another session, would close the channel for all."""
-        self._line.write(ChannelFrame.marshall(self._line.channel.number, frames).payload)
+        channel = self._line.channel.number
+        if everything:
+            self._line.write(handed_back(channel, max(tags), multiple=True))
+        else:
+            self._line.write(b"".join(handed_back(channel, tag) for tag in sorted(tags)))
 
     async def counts(self, queue: str) -> QueueCounts:
         """Ask on this very channel; the answer of a dead one does not come."""

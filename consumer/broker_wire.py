@@ -32,7 +32,7 @@ BASIC = 60
 DELIVER, RETURN, ACK, NACK = (BASIC << 16 | method for method in (60, 50, 80, 120))
 CONTENT = struct.Struct(">HHQH")
 """A content header's class, weight, body size and flags."""
-MULTIPLE = 1
+MULTIPLE, REQUEUE = 1, 2
 
 HEARTBEAT = FRAME.pack(8, 0, 0) + bytes([END])
 NUDGE_SECONDS = 1.0
@@ -250,6 +250,16 @@ def written(channel: int, message: Message, message_id: str, most: int) -> bytes
     else:
         header = _framed(HEADER, channel, _header(message, message_id))
     return b"".join([where, header, *(_framed(BODY, channel, piece) for piece in _split(body, most))])
+
+
+def acked(channel: int, tag: int, *, multiple: bool = False) -> bytes:
+    """Return the frame that settles a delivery for good; `multiple`: and all before it."""
+    return _framed(METHOD, channel, NUMBER.pack(ACK) + TAG.pack(tag, MULTIPLE if multiple else 0))
+
+
+def handed_back(channel: int, tag: int, *, multiple: bool = False) -> bytes:
+    """Return the frame that gives a delivery back to its queue; `multiple`: and all before it."""
+    return _framed(METHOD, channel, NUMBER.pack(NACK) + TAG.pack(tag, REQUEUE | (MULTIPLE if multiple else 0)))
 
 
 def _split(body: bytes, most: int) -> list[bytes]:

@@ -11,7 +11,17 @@ from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
 from consumer.broker import Message
-from consumer.broker_wire import HEARTBEAT, MOST_BEFORE_OPEN, NUDGE_SECONDS, UNWRITABLE, Content, Tap, written
+from consumer.broker_wire import (
+    HEARTBEAT,
+    MOST_BEFORE_OPEN,
+    NUDGE_SECONDS,
+    UNWRITABLE,
+    Content,
+    Tap,
+    acked,
+    handed_back,
+    written,
+)
 
 OURS, OTHER = 7, 8
 
@@ -183,6 +193,13 @@ def test_what_is_written_is_what_pamqp_reads(sent: Message) -> None:
     told |= {"correlation_id": "c"} if sent.properties else {}
     assert properties == told
     assert body.value == sent.body
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+def test_settlements_are_what_pamqp_writes(multiple: bool) -> None:
+    """Acks, and nacks that give back, are byte for byte those of the client library."""
+    assert acked(OURS, 2**40, multiple=multiple) == frame.marshal(Basic.Ack(2**40, multiple), OURS)
+    assert handed_back(OURS, 2**40, multiple=multiple) == frame.marshal(Basic.Nack(2**40, multiple, requeue=True), OURS)
 
 
 @pytest.mark.parametrize(("size", "frames"), [(0, 0), (1, 1), (10, 1), (11, 2), (25, 3)])
