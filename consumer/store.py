@@ -218,7 +218,7 @@ class Transaction:
         """
         locked: dict[int, Locked] = {}
         foreign: dict[int, str] = {}
-        outrun: list[Website] = []
+        moved: list[Website] = []
         statement = SQL["lock_waiting" if waiting else "lock_available"]
         for record in await self.connection.fetch(statement, list(asked), list(asked.values())):
             if record["provisioning_state"] not in KNOWN:
@@ -227,25 +227,26 @@ class Transaction:
             website = website_of(record)
             locked[website.id] = _locked(website, record)
             if record["seen_seq"] != website.seq:
-                outrun.append(website)
-        return locked | await self._inbox(outrun, asked), foreign
+                # By somebody else, between the statement's snapshot and its lock: the log has grown since.
+                moved.append(website)
+        return locked | await self._inbox(moved, asked), foreign
 
     async def present(self, ids: Sequence[int]) -> set[int]:
         """Return which websites exist, whoever holds them."""
         return {record["id"] for record in await self.connection.fetch(SQL["present"], ids)}
 
-    async def _inbox(self, outrun: Sequence[Website], asked: Mapping[int, UUID]) -> dict[int, Locked]:
-        """Look into the log again for websites that moved between the locking statement's snapshot and its lock."""
-        if not outrun:
+    async def _inbox(self, websites: Sequence[Website], asked: Mapping[int, UUID]) -> dict[int, Locked]:
+        """Look into the log for websites that are locked."""
+        if not websites:
             return {}
         records = await self.connection.fetch(
             SQL["inbox"],
-            [website.id for website in outrun],
-            [asked[website.id] for website in outrun],
-            [website.seq for website in outrun],
+            [website.id for website in websites],
+            [asked[website.id] for website in websites],
+            [website.seq for website in websites],
         )
         said = {record["website_id"]: record for record in records}
-        return {website.id: _locked(website, said[website.id]) for website in outrun}
+        return {website.id: _locked(website, said[website.id]) for website in websites}
 
     async def fill(self, signups: Sequence[WebsiteCreated]) -> None:
         """Fill what websites' rows left empty with what their signups say."""
