@@ -178,12 +178,6 @@ def row_of(record: Mapping[str, Any]) -> Row:
     )
 
 
-def _locked(website: Website, record: Mapping[str, Any]) -> Locked:
-    """Return a website with what a record says of the log."""
-    done = row_of(record) if record["seq"] is not None else None
-    return Locked(website, done, record["last_message_id"])
-
-
 class Transaction:
     """The statements of one transaction, in the order in which a batch uses them."""
 
@@ -218,18 +212,18 @@ class Transaction:
         """
         locked: dict[int, Locked] = {}
         foreign: dict[int, str] = {}
-        moved: list[Website] = []
+        unclear: list[Website] = []
         statement = SQL["lock_waiting" if waiting else "lock_available"]
         for record in await self.connection.fetch(statement, list(asked), list(asked.values())):
             if record["provisioning_state"] not in KNOWN:
                 foreign[record["id"]] = record["provisioning_state"]
                 continue
             website = website_of(record)
-            locked[website.id] = _locked(website, record)
-            if record["seen_seq"] != website.seq:
-                # By somebody else, between the statement's snapshot and its lock: the log has grown since.
-                moved.append(website)
-        return locked | await self._inbox(moved, asked), foreign
+            locked[website.id] = Locked(website, None, record["last_message_id"])
+            # Carried out already, or moved by somebody between the statement's snapshot and its lock.
+            if record["done_seq"] is not None or record["seen_seq"] != website.seq:
+                unclear.append(website)
+        return locked | await self._inbox(unclear, asked), foreign
 
     async def present(self, ids: Sequence[int]) -> set[int]:
         """Return which websites exist, whoever holds them."""
@@ -245,8 +239,9 @@ class Transaction:
             [asked[website.id] for website in websites],
             [website.seq for website in websites],
         )
-        said = {record["website_id"]: record for record in records}
-        return {website.id: _locked(website, said[website.id]) for website in websites}
+        rows = {record["website_id"]: row_of(record) for record in records if record["seq"] is not None}
+        causes = {record["website_id"]: record["last_message_id"] for record in records}
+        return {website.id: Locked(website, rows.get(website.id), causes[website.id]) for website in websites}
 
     async def fill(self, signups: Sequence[WebsiteCreated]) -> None:
         """Fill what websites' rows left empty with what their signups say."""

@@ -5,9 +5,7 @@
 SELECT w.id, w.subdomain, w.site_type, w.seed_pack_name, w.owner_email, w.skip_properties, w.auto_go_live,
        w.provisioning_state, w.provisioning_failed_from, w.provisioning_seq, w.provisioning_attempts,
        w.provisioning_request::text, w.created_at,
-       w.id AS website_id, done.seq, done.trigger, done.from_state, done.to_state, done.message_id, done.actor,
-       done.reason, done.detail::text, done.occurred_at,
-       last.message_id AS last_message_id, coalesce(last.seq, 0) AS seen_seq
+       done.seq AS done_seq, coalesce(last.seq, 0) AS seen_seq, last.message_id AS last_message_id
   FROM unnest($1::bigint[], $2::uuid[]) AS asked (website_id, message_id)
   JOIN pwb_websites AS w ON w.id = asked.website_id
   LEFT JOIN provisioning_transitions AS done

@@ -140,7 +140,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the log as it was before the lock is believed",
-        (("consumer/store.py", '            if record["seen_seq"] != website.seq:\n', "            if False:\n"),),
+        (("consumer/store.py", ' or record["seen_seq"] != website.seq:\n', ":\n"),),
         ("tests/simulation/test_store_contract.py::test_what_moved_during_the_wait_is_known",),
     ),
     Mutation(

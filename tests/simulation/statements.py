@@ -17,7 +17,6 @@ from seeders.inserts import SQL as SEEDERS_SQL
 from tests.simulation.database import Row, Transaction, new_website
 
 Statement = Callable[..., Awaitable[list[Row]]]
-LOG_COLUMNS = "seq", "trigger", "from_state", "to_state", "message_id", "actor", "reason", "detail", "occurred_at"
 
 
 def _seconds(number: float) -> timedelta:
@@ -115,7 +114,14 @@ def _locking(*, skip: bool, lock: bool = True) -> Statement:
                 continue
             row = unit.get("websites", website_id)
             last = unit.get("log", (website_id, seen_seq)) if seen_seq == row["provisioning_seq"] else None
-            found.append({**row, **_answer(website_id, done, last), "seen_seq": last["seq"] if last else 0})
+            found.append(
+                {
+                    **row,
+                    "done_seq": done["seq"] if done else None,
+                    "seen_seq": last["seq"] if last else 0,
+                    "last_message_id": last["message_id"] if last else None,
+                }
+            )
         return found
 
     return locking
@@ -127,15 +133,6 @@ unlocked = _locking(skip=False, lock=False)
 """What a design without row locks would do."""
 
 
-def _answer(website_id: int, done: Row | None, last: Row | None) -> Row:
-    """Return what the log says to a message, and of a website's last transition."""
-    return {
-        **(done or dict.fromkeys(LOG_COLUMNS)),
-        "website_id": website_id,
-        "last_message_id": last["message_id"] if last else None,
-    }
-
-
 async def present(unit: Transaction, ids: Sequence[int]) -> list[Row]:
     return [{"id": website_id} for website_id in ids if unit.get("websites", website_id)]
 
@@ -145,10 +142,22 @@ async def known_users(unit: Transaction, ids: Sequence[int]) -> list[Row]:
 
 
 async def inbox(unit: Transaction, ids: Sequence[int], message_ids: Sequence[Any], seqs: Sequence[int]) -> list[Row]:
-    return [
-        _answer(website_id, unit.get("log by message", (website_id, message_id)), unit.get("log", (website_id, seq)))
-        for website_id, message_id, seq in zip(ids, message_ids, seqs, strict=True)
-    ]
+    found = []
+    blank = dict.fromkeys(
+        ("seq", "trigger", "from_state", "to_state", "message_id", "actor", "reason", "detail", "occurred_at")
+    )
+    for website_id, message_id, seq in zip(ids, message_ids, seqs, strict=True):
+        done = unit.get("log by message", (website_id, message_id))
+        last = unit.get("log", (website_id, seq))
+        found.append(
+            {
+                **blank,
+                **(done or {}),
+                "website_id": website_id,
+                "last_message_id": last["message_id"] if last else None,
+            }
+        )
+    return found
 
 
 async def fill_websites(

@@ -256,11 +256,11 @@ async def test_the_log_is_seen_as_it_was_before_the_wait(lab: Lab) -> None:
         waiting = asyncio.create_task(statement())
         await until(lab.waits, PATIENCE_SECONDS, "the statement before a lock")
         await holder.write([move(message_id=message_id)], STALL)
-    names = "provisioning_state", "provisioning_seq", "seen_seq", "message_id", "last_message_id"
+    names = "provisioning_state", "provisioning_seq", "seen_seq", "done_seq", "last_message_id"
     before = await waiting
     assert [before[name] for name in names] == ["owner_assigned", 1, 0, None, None]
     after = await statement()
-    assert [after[name] for name in names] == ["owner_assigned", 1, 1, message_id, message_id]
+    assert [after[name] for name in names] == ["owner_assigned", 1, 1, 1, message_id]
 
 
 SAME = uuid.UUID(int=1)
