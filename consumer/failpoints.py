@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 Result = TypeVar("Result")
 
 Name = Literal[
-    "boot", "received", "registered", "locked", "inbox", "step", "stepped", "judged", "written", "pre_commit",
+    "boot", "received", "registered", "locked", "planned", "step", "stepped", "judged", "written", "pre_commit",
     "post_commit", "events_sent", "commands_sent", "settled", "acked", "attempt_written", "claimed", "dispatched",
     "cleared", "await",
 ]  # fmt: skip

@@ -69,7 +69,10 @@ TRANSACTION = Histogram(
     registry=REGISTRY,
 )
 LOCK = Histogram(
-    "provisioner_lock_seconds", "The statement that locks a batch's websites.", buckets=MOMENTS, registry=REGISTRY
+    "provisioner_lock_seconds",
+    "Locking a batch's websites, their log looked up on the way.",
+    buckets=MOMENTS,
+    registry=REGISTRY,
 )
 POOL_WAIT = Histogram(
     "provisioner_pool_wait_seconds", "Waiting for a database connection.", buckets=MOMENTS, registry=REGISTRY

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC
 from typing import assert_never
+from uuid import UUID
 
 from consumer import metrics
 from consumer.composing import Composer, Policy
@@ -21,7 +22,7 @@ from consumer.messages import Command, OwnerByEmail, OwnerById, WebsiteCreated
 from consumer.outbox import Row
 from consumer.outcomes import Advanced, AlreadyDone, Attempted, Held, Outcome, Reason, Refused, Rejected
 from consumer.planning import Planned, filled, named_user, plan_command, unknown_user
-from consumer.store import Attempt, Move, Store, Transaction, Website
+from consumer.store import Attempt, Locked, Move, Store, Transaction, Website
 from seeders import Fallback, Seeders, Tenant
 from seeders.owners import NamedOwner, insert_owner_memberships, insert_users, owner_emails
 from statemachine import CHAIN, Advance, Facts, Refuse, State, Trigger, Wait, is_step, judge
@@ -70,12 +71,12 @@ class Provision:
             await _insert_users(unit, commands)
             await reach("registered")
             with metrics.LOCK.time():
-                websites, foreign = await unit.lock(sorted({command.website_id for command in commands}), waiting=alone)
+                locked, foreign = await unit.lock(_asked(commands), waiting=alone)
             await reach("locked")
             outcomes = _not_ours(foreign)
-            await self._account_for_absent(unit, commands, websites, strangers, outcomes)
-            planned = await self._plan(unit, commands, websites, strangers, outcomes)
-            await reach("inbox")
+            await self._account_for_absent(unit, commands, locked, strangers, outcomes)
+            planned = await self._plan(unit, commands, locked, strangers, outcomes)
+            await reach("planned")
             fallbacks = await self._step(unit, planned, careful=alone)
             await reach("stepped")
             facts = await unit.facts({item.website.id: item.website.subdomain for item in planned}) if planned else {}
@@ -100,10 +101,10 @@ class Provision:
         async with self._store.transaction() as unit:
             # Its registration was rolled back with its step: a failed attempt must not lose the signup.
             strangers = await self._register(unit, [command])
-            websites, foreign = await unit.lock([command.website_id], waiting=True)
+            locked, foreign = await unit.lock(_asked([command]), waiting=True)
             outcomes = _not_ours(foreign)
-            await self._account_for_absent(unit, [command], websites, strangers, outcomes)
-            for item in await self._plan(unit, [command], websites, strangers, outcomes):
+            await self._account_for_absent(unit, [command], locked, strangers, outcomes)
+            for item in await self._plan(unit, [command], locked, strangers, outcomes):
                 website = item.website
                 if is_step(item.transition.trigger):
                     if item.brings:
@@ -136,13 +137,13 @@ class Provision:
         self,
         unit: Transaction,
         commands: Sequence[Command],
-        websites: Mapping[int, Website],
+        locked: Mapping[int, Locked],
         strangers: set[int],
         outcomes: dict[int, Outcome],
     ) -> None:
         """Say what became of websites that could not be locked: held elsewhere, or not there."""
         absent = [
-            command for command in commands if command.website_id not in websites and command.website_id not in outcomes
+            command for command in commands if command.website_id not in locked and command.website_id not in outcomes
         ]
         if not absent:
             return
@@ -170,26 +171,25 @@ class Provision:
         self,
         unit: Transaction,
         commands: Sequence[Command],
-        websites: Mapping[int, Website],
+        locked: Mapping[int, Locked],
         strangers: set[int],
         outcomes: dict[int, Outcome],
     ) -> list[Planned]:
         """Say which commands may take an edge; account for the others in `outcomes`."""
-        locked = [command for command in commands if command.website_id in websites]
-        asked = [(websites[command.website_id], command.message_id) for command in locked]
-        done, causes = await unit.inbox(asked) if asked else ({}, {})
         planned: list[Planned] = []
         late: list[WebsiteCreated] = []
-        for command in locked:
-            website, signup = websites[command.website_id], command.created
-            if row := done.get(website.id):
+        for command in commands:
+            if (found := locked.get(command.website_id)) is None:
+                continue
+            website, signup = found.website, command.created
+            if row := found.done:
                 outcomes[website.id] = AlreadyDone(row if row.seq == website.seq else None)
             elif signup and named_user(signup) in strangers:
                 outcomes[website.id] = unknown_user(signup)
             else:
                 full = filled(website, signup)
                 brings = signup if full != website else None
-                match plan_command(command, website, causes.get(website.id)):
+                match plan_command(command, website, found.cause):
                     case Planned() as item:
                         planned.append(replace(item, website=full, brings=brings))
                     case outcome:
@@ -287,6 +287,11 @@ def _count_lives(planned: Iterable[Planned], outcomes: Mapping[int, Outcome]) ->
 def _settled(row: Row) -> Outcome:
     asked = row.detail.get("step") is None
     return Advanced(row) if row.to_state != State.FAILED or asked else Refused(row)
+
+
+def _asked(commands: Iterable[Command]) -> dict[int, UUID]:
+    """Return by which message each website is asked for."""
+    return {command.website_id: command.message_id for command in commands}
 
 
 def _not_ours(foreign: Mapping[int, str]) -> dict[int, Outcome]:

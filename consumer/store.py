@@ -61,6 +61,19 @@ class Website:
 
 
 @dataclass(frozen=True, slots=True)
+class Locked:
+    """A website under its lock, and what the log says.
+
+    `done`: the row of the message that asks for the website, if it has been carried out already. `cause`: the message
+    by which the website came where it is; None where it has not moved yet.
+    """
+
+    website: Website
+    done: Row | None
+    cause: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """One transition to be written: the log row, and what the website's row takes from it."""
 
@@ -191,36 +204,44 @@ class Transaction:
             [_text(signup.request) for signup in signups],
         )
 
-    async def lock(self, ids: Sequence[int], *, waiting: bool) -> tuple[dict[int, Website], dict[int, str]]:
-        """Lock websites; without `waiting`, those that somebody else holds are left out.
+    async def lock(self, asked: Mapping[int, UUID], *, waiting: bool) -> tuple[dict[int, Locked], dict[int, str]]:
+        """Lock websites, each for a message; without `waiting`, those that somebody else holds are left out.
 
         Returns:
             The websites by id; and by id the states of those that are in a state of the existing product's own.
         """
-        websites: dict[int, Website] = {}
+        locked: dict[int, Locked] = {}
         foreign: dict[int, str] = {}
-        for record in await self.connection.fetch(SQL["lock_waiting" if waiting else "lock_available"], ids):
-            if record["provisioning_state"] in KNOWN:
-                websites[record["id"]] = website_of(record)
-            else:
+        unclear: list[Website] = []
+        statement = SQL["lock_waiting" if waiting else "lock_available"]
+        for record in await self.connection.fetch(statement, list(asked), list(asked.values())):
+            if record["provisioning_state"] not in KNOWN:
                 foreign[record["id"]] = record["provisioning_state"]
-        return websites, foreign
+                continue
+            website = website_of(record)
+            locked[website.id] = Locked(website, None, record["last_message_id"])
+            # Carried out already, or moved by somebody between the statement's snapshot and its lock.
+            if record["done_seq"] is not None or record["seen_seq"] != website.seq:
+                unclear.append(website)
+        return locked | await self._inbox(unclear, asked), foreign
 
     async def present(self, ids: Sequence[int]) -> set[int]:
         """Return which websites exist, whoever holds them."""
         return {record["id"] for record in await self.connection.fetch(SQL["present"], ids)}
 
-    async def inbox(self, asked: Sequence[tuple[Website, UUID]]) -> tuple[dict[int, Row], dict[int, UUID]]:
-        """Return, by website, the rows of messages that have been carried out already, and each last row's message."""
+    async def _inbox(self, websites: Sequence[Website], asked: Mapping[int, UUID]) -> dict[int, Locked]:
+        """Look into the log for websites that are locked."""
+        if not websites:
+            return {}
         records = await self.connection.fetch(
             SQL["inbox"],
-            [website.id for website, _ in asked],
-            [message_id for _, message_id in asked],
-            [website.seq for website, _ in asked],
+            [website.id for website in websites],
+            [asked[website.id] for website in websites],
+            [website.seq for website in websites],
         )
-        done = {record["website_id"]: row_of(record) for record in records if record["seq"] is not None}
-        last = {record["website_id"]: record["last_message_id"] for record in records if record["last_message_id"]}
-        return done, last
+        rows = {record["website_id"]: row_of(record) for record in records if record["seq"] is not None}
+        causes = {record["website_id"]: record["last_message_id"] for record in records}
+        return {website.id: Locked(website, rows.get(website.id), causes[website.id]) for website in websites}
 
     async def fill(self, signups: Sequence[WebsiteCreated]) -> None:
         """Fill what websites' rows left empty with what their signups say."""

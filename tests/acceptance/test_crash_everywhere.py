@@ -24,10 +24,10 @@ from tests.zygote import Zygote, zygote
 
 KILLED = -9
 FAULTS: dict[str, tuple[int, ...]] = {
-    "received": (1,), "registered": (2,), "locked": (3,), "inbox": (3,), "step": (3,), "stepped": (5,), "judged": (6,),
-    "written": (7,), "pre_commit": (8,), "post_commit": (10,), "events_sent": (14,), "commands_sent": (14,),
-    "settled": (14,), "acked": (11,), "attempt_written": (16,), "claimed": (12, 17), "dispatched": (17,),
-    "cleared": (14,),
+    "received": (1,), "registered": (2,), "locked": (3,), "planned": (3,), "step": (3,), "stepped": (5,),
+    "judged": (6,), "written": (7,), "pre_commit": (8,), "post_commit": (10,), "events_sent": (14,),
+    "commands_sent": (14,), "settled": (14,), "acked": (11,), "attempt_written": (16,), "claimed": (12, 17),
+    "dispatched": (17,), "cleared": (14,),
 }  # fmt: skip
 """Which numbered fault a death at each failpoint is; the names are not the catalogue's, the places are."""
 STEPS = 7

@@ -99,8 +99,8 @@ MUTATIONS = (
         (
             (
                 "consumer/provision.py",
-                "            if row := done.get(website.id):",
-                "            if row := {}.get(website.id):",
+                "            if row := found.done:",
+                "            if row := None and found.done:",
             ),
         ),
         (f"{OUTCOMES}::test_duplicates_do_nothing",),
@@ -133,10 +133,15 @@ MUTATIONS = (
     Mutation(
         "no row lock",
         (
-            ("consumer/sql/lock_available.sql", "\n   FOR NO KEY UPDATE SKIP LOCKED", ""),
-            ("consumer/sql/lock_waiting.sql", "\n   FOR NO KEY UPDATE", ""),
+            ("consumer/sql/lock_available.sql", "\n   FOR NO KEY UPDATE OF w SKIP LOCKED", ""),
+            ("consumer/sql/lock_waiting.sql", "\n   FOR NO KEY UPDATE OF w", ""),
         ),
         (f"{RACES}::test_two_commands_at_once",),
+    ),
+    Mutation(
+        "the log as it was before the lock is believed",
+        (("consumer/store.py", ' or record["seen_seq"] != website.seq:\n', ":\n"),),
+        ("tests/simulation/test_store_contract.py::test_what_moved_during_the_wait_is_known",),
     ),
     Mutation(
         "dispatchers do not lock what they claim",

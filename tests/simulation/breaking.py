@@ -1,5 +1,6 @@
 """The design broken on purpose, one way each. A simulation that stays green for them is not looking."""
 
+from dataclasses import replace
 from typing import Any
 
 from consumer.store import SQL as STORE_SQL
@@ -44,13 +45,13 @@ def forgets_message_ids(world: World, patch: Any) -> None:
     """Nobody looks whether a message has been carried out already."""
     from consumer.store import Transaction
 
-    inbox = Transaction.inbox
+    lock = Transaction.lock
 
-    async def nothing(self: Any, asked: Any) -> Any:
-        _, causes = await inbox(self, asked)
-        return {}, causes
+    async def forgetful(self: Any, asked: Any, *, waiting: bool) -> Any:
+        locked, foreign = await lock(self, asked, waiting=waiting)
+        return {website_id: replace(found, done=None) for website_id, found in locked.items()}, foreign
 
-    patch.setattr(Transaction, "inbox", nothing)
+    patch.setattr(Transaction, "lock", forgetful)
 
 
 def has_no_dispatcher(world: World, patch: Any) -> None:
@@ -66,11 +67,7 @@ def has_no_dispatcher(world: World, patch: Any) -> None:
 def locks_nothing(world: World, patch: Any) -> None:
     """Rows are read without a lock."""
     for name in ("lock_available", "lock_waiting"):
-
-        async def unlocked(unit: Any, ids: Any) -> Any:
-            return [dict(row) for website_id in sorted(set(ids)) if (row := unit.get("websites", website_id))]
-
-        patch.setitem(statements.BY_TEXT, STORE_SQL[name], (name, unlocked))
+        patch.setitem(statements.BY_TEXT, STORE_SQL[name], (name, statements.unlocked))
 
 
 def clears_what_is_owed(world: World, patch: Any) -> None:

@@ -105,6 +105,11 @@ class Transaction:
 
     # --------------------------------------------------------------------------------------------------- locking
 
+    async def moment(self) -> None:
+        """Let others commit, between what a statement sees and what it locks."""
+        await asyncio.sleep(0)
+        self._go_on()
+
     async def lock(self, key: Hashable, *, skip: bool = False) -> bool:
         """Take a lock until the end of the transaction; with `skip`, say no where another has it.
 
@@ -129,12 +134,15 @@ class Transaction:
                 raise asyncpg.LockNotAvailableError("canceling statement due to lock timeout") from None
             finally:
                 self.waits_for = None
-            if self.ended:
-                raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+            self._go_on()
         if holder is None:
             locks[key] = self
             self.locks.append(key)
         return True
+
+    def _go_on(self) -> None:
+        if self.ended:
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
 
     # ---------------------------------------------------------------------------------------------------- ending
 
@@ -188,7 +196,7 @@ class Database:
         """How far the database's clock is off, in seconds."""
         self.tables: dict[str, dict[Any, Any]] = {name: {} for name in TABLES}
         self.locks: dict[Hashable, Transaction] = {}
-        self._waiting: dict[Hashable, list[asyncio.Future[None]]] = {}
+        self.waiting: dict[Hashable, list[asyncio.Future[None]]] = {}
         self._users = 0
         self.surprises: list[str] = []
         """What the service met although its locks forbid it."""
@@ -218,12 +226,12 @@ class Database:
     def freed(self, key: Hashable) -> "asyncio.Future[None]":
         """Return what ends when a lock is given up."""
         future = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(key, []).append(future)
+        self.waiting.setdefault(key, []).append(future)
         return future
 
     def free(self, key: Hashable) -> None:
         """Wake whoever waits for a lock."""
-        for future in self._waiting.pop(key, ()):
+        for future in self.waiting.pop(key, ()):
             if not future.done():
                 future.set_result(None)
 

@@ -98,21 +98,39 @@ def _locked(row: Row) -> Row:
     return dict(row)
 
 
-async def lock_available(unit: Transaction, ids: Sequence[int]) -> list[Row]:
-    return [
-        _locked(unit.get("websites", website_id))
-        for website_id in sorted(set(ids))
-        if unit.get("websites", website_id) and await unit.lock(("row", website_id), skip=True)
-    ]
+def _locking(*, skip: bool, lock: bool = True) -> Statement:
+    """Return a locking statement: the log is seen as it is when it begins, a website as it is once it is locked."""
+
+    async def locking(unit: Transaction, ids: Sequence[int], message_ids: Sequence[UUID]) -> list[Row]:
+        snapshot = [
+            (website_id, row["provisioning_seq"], unit.get("log by message", (website_id, message_id)))
+            for website_id, message_id in sorted(zip(ids, message_ids, strict=True))
+            if (row := unit.get("websites", website_id))
+        ]
+        await unit.moment()
+        found = []
+        for website_id, seen_seq, done in snapshot:
+            if lock and not await unit.lock(("row", website_id), skip=skip):
+                continue
+            row = unit.get("websites", website_id)
+            last = unit.get("log", (website_id, seen_seq)) if seen_seq == row["provisioning_seq"] else None
+            found.append(
+                {
+                    **row,
+                    "done_seq": done["seq"] if done else None,
+                    "seen_seq": last["seq"] if last else 0,
+                    "last_message_id": last["message_id"] if last else None,
+                }
+            )
+        return found
+
+    return locking
 
 
-async def lock_waiting(unit: Transaction, ids: Sequence[int]) -> list[Row]:
-    found = []
-    for website_id in sorted(set(ids)):
-        if unit.get("websites", website_id):
-            await unit.lock(("row", website_id))
-            found.append(_locked(unit.get("websites", website_id)))
-    return found
+lock_available = _locking(skip=True)
+lock_waiting = _locking(skip=False)
+unlocked = _locking(skip=False, lock=False)
+"""What a design without row locks would do."""
 
 
 async def present(unit: Transaction, ids: Sequence[int]) -> list[Row]:
@@ -458,12 +476,15 @@ def _insert_listings(table: str) -> Statement:
 
 
 STORE: dict[str, Statement] = {
-    function.__name__: function
-    for function in (
-        register_websites, lock_available, lock_waiting, present, known_users, inbox, fill_websites, facts, write,
-        write_attempts, claim, owed, clear, due_soon, under_way, probe, appear,
-        leave,
-    )
+    "lock_available": lock_available,
+    "lock_waiting": lock_waiting,
+    **{
+        function.__name__: function
+        for function in (
+            register_websites, present, known_users, inbox, fill_websites, facts, write, write_attempts, claim, owed,
+            clear, due_soon, under_way, probe, appear, leave,
+        )
+    },
 }  # fmt: skip
 SEEDERS: dict[str, Statement] = {
     "insert_users": insert_users,

@@ -13,11 +13,11 @@ import pytest_asyncio
 
 from consumer.errors import Conflict, Interrupted, LockedElsewhere, Permanent, Transient, classify
 from consumer.messages import Command, WebsiteCreated
-from consumer.outbox import Row, next_command
-from consumer.outcomes import Advanced
+from consumer.outbox import Row, command_id, next_command
+from consumer.outcomes import Advanced, AlreadyDone, Stale
 from consumer.provision import Policy, Provision
 from consumer.store import SQL as STORE_SQL
-from consumer.store import Attempt, Claim, Move, Pause, Sighting, Store
+from consumer.store import Attempt, Claim, Locked, Move, Pause, Sighting, Store, Transaction
 from seeders import Seeders
 from seeders.inserts import SQL as SEEDERS_SQL
 from statemachine import State, Trigger
@@ -25,8 +25,10 @@ from tests.simulation.database import BEGINNING, Database
 from tests.simulation.statements import BY_TEXT
 from tests.simulation.store import Server, SimulatedStore
 from tests.simulation.world import TOPOLOGY, SimulatedPacks
+from tests.worker_processes import until
 
 LOCK_SECONDS = 0.2
+PATIENCE_SECONDS = 15.0
 STALL = 120.0
 COLUMNS = (
     "id", "subdomain", "site_type", "seed_pack_name", "owner_email", "skip_properties", "auto_go_live",
@@ -47,12 +49,14 @@ class Lab(Protocol):
 
     async def pause(self, worker: str) -> None: ...
 
+    async def waits(self) -> bool: ...
+
     async def close(self) -> None: ...
 
 
 class PostgresLab:
-    def __init__(self, url: str) -> None:
-        self.store = Store(url, size=5, lock_timeout_seconds=LOCK_SECONDS)
+    def __init__(self, url: str, lock_seconds: float = LOCK_SECONDS) -> None:
+        self.store = Store(url, size=5, lock_timeout_seconds=lock_seconds)
 
     async def row(self, website_id: int) -> dict[str, Any]:
         async with self.store.connection() as connection:
@@ -80,15 +84,24 @@ class PostgresLab:
             sql = "INSERT INTO provisioning_pauses (worker, actor, reason, since) VALUES ($1, $1, 'because', $2)"
             await connection.execute(sql, worker, BEGINNING)
 
+    async def waits(self) -> bool:
+        async with self.store.connection() as connection:
+            return bool(
+                await connection.fetchval(
+                    """SELECT count(*) > 0 FROM pg_stat_activity
+                        WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+                )
+            )
+
     async def close(self) -> None:
         await self.store.close()
 
 
 class MemoryLab:
-    def __init__(self) -> None:
+    def __init__(self, lock_seconds: float = LOCK_SECONDS) -> None:
         self.database = Database(asyncio.get_running_loop().time)
         server = Server(self.database, random.Random(0))
-        server.lock_timeout_seconds = LOCK_SECONDS
+        server.lock_timeout_seconds = lock_seconds
         self.store = SimulatedStore(server, size=5)
 
     async def row(self, website_id: int) -> dict[str, Any]:
@@ -102,6 +115,9 @@ class MemoryLab:
     async def pause(self, worker: str) -> None:
         wish = {"worker": worker, "actor": worker, "reason": "because", "since": BEGINNING}
         self.database.tables["pauses"][worker] = wish
+
+    async def waits(self) -> bool:
+        return bool(self.database.waiting)
 
     async def close(self) -> None:
         assert not self.database.locks, "a lock outlived its transaction"
@@ -126,10 +142,17 @@ async def labs(database_url: str) -> AsyncIterator[Sequence[Lab]]:
         await lab.close()
 
 
+@pytest.fixture
+def lock_seconds() -> float:
+    """For how long a lock is waited for; a test that needs patience has a number of its own."""
+    return LOCK_SECONDS
+
+
 @pytest_asyncio.fixture(params=["postgres", "memory"])
-async def lab(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[Lab]:
+async def lab(request: pytest.FixtureRequest, database_url: str, lock_seconds: float) -> AsyncIterator[Lab]:
     """One of the two."""
-    lab: Lab = PostgresLab(database_url) if request.param == "postgres" else MemoryLab()
+    memory = request.param == "memory"
+    lab: Lab = MemoryLab(lock_seconds) if memory else PostgresLab(database_url, lock_seconds)
     yield lab
     await lab.close()
 
@@ -152,6 +175,14 @@ def move(seq: int = 1, *, message_id: uuid.UUID | None = None, to: State = State
         "error": None, "published_seq": 0, "asked_live": False,
     }  # fmt: skip
     return Move(**(fields | more))
+
+
+async def lock(
+    unit: Transaction, *ids: int, message_id: uuid.UUID | None = None, waiting: bool = True
+) -> dict[int, Locked]:
+    """Lock websites for a message, new unless the test has one, and return them."""
+    locked, _ = await unit.lock(dict.fromkeys(ids, message_id or uuid.uuid4()), waiting=waiting)
+    return locked
 
 
 def test_every_statement_is_there() -> None:
@@ -190,14 +221,13 @@ async def test_locks(lab: Lab) -> None:
     """What another has is left out or waited for, for a limited time; and had once the other is done."""
     await register(lab, signup(), signup(2))
     async with lab.store.transaction() as holder:
-        websites, _ = await holder.lock([1], waiting=False)
-        assert set(websites) == {1}
+        assert set(await lock(holder, 1, waiting=False)) == {1}
         async with lab.store.transaction() as other:
-            assert set((await other.lock([1, 2], waiting=False))[0]) == {2}
-            assert set((await holder.lock([1], waiting=True))[0]) == {1}
+            assert set(await lock(other, 1, 2, waiting=False)) == {2}
+            assert set(await lock(holder, 1)) == {1}
         with pytest.raises(asyncpg.PostgresError) as caught:
             async with lab.store.transaction() as other:
-                await other.lock([1], waiting=True)
+                await lock(other, 1)
         assert isinstance(classify(caught.value), LockedElsewhere)
         waiting = asyncio.create_task(_lock(lab))
         await asyncio.sleep(LOCK_SECONDS / 4)
@@ -207,8 +237,65 @@ async def test_locks(lab: Lab) -> None:
 
 async def _lock(lab: Lab) -> State:
     async with lab.store.transaction() as unit:
-        websites, _ = await unit.lock([1], waiting=True)
-        return websites[1].state
+        return (await lock(unit, 1))[1].website.state
+
+
+@pytest.mark.parametrize("lock_seconds", [PATIENCE_SECONDS])
+async def test_the_log_is_seen_as_it_was_before_the_wait(lab: Lab) -> None:
+    """A locking statement returns the website of now and the log of before, and two seqs that say so."""
+    await register(lab)
+    message_id = uuid.uuid4()
+
+    async def statement() -> Any:
+        async with lab.store.transaction() as unit:
+            (record,) = await unit.connection.fetch(STORE_SQL["lock_waiting"], [1], [message_id])
+        return record
+
+    async with lab.store.transaction() as holder:
+        await lock(holder, 1)
+        waiting = asyncio.create_task(statement())
+        await until(lab.waits, PATIENCE_SECONDS, "the statement before a lock")
+        await holder.write([move(message_id=message_id)], STALL)
+    names = "provisioning_state", "provisioning_seq", "seen_seq", "done_seq", "last_message_id"
+    before = await waiting
+    assert [before[name] for name in names] == ["owner_assigned", 1, 0, None, None]
+    after = await statement()
+    assert [after[name] for name in names] == ["owner_assigned", 1, 1, 1, message_id]
+
+
+SAME = uuid.UUID(int=1)
+NEXT = command_id(website_id=1, trigger=Trigger.COMPLETE_AGENCY, seq=1, attempt=0, cause=SAME)
+
+
+@pytest.mark.parametrize("lock_seconds", [PATIENCE_SECONDS])
+@pytest.mark.parametrize(
+    ("command", "outcome"),
+    [
+        (Command(SAME, "provisioning.assign_owner", Trigger.ASSIGN_OWNER, 1), AlreadyDone),
+        (Command(SAME, "provisioning.assign_owner", Trigger.ASSIGN_OWNER, 1, expected_seq=0), AlreadyDone),
+        (Command(uuid.UUID(int=2), "provisioning.assign_owner", Trigger.ASSIGN_OWNER, 1), Stale),
+        (Command(uuid.UUID(int=2), "provisioning.assign_owner", Trigger.ASSIGN_OWNER, 1, expected_seq=0), Stale),
+        (Command(NEXT, "provisioning.complete_agency", Trigger.COMPLETE_AGENCY, 1, expected_seq=1), Advanced),
+    ],
+    ids=["its copy", "its copy with a seq", "the same step", "the same step with a seq", "what follows"],
+)
+async def test_what_moved_during_the_wait_is_known(lab: Lab, command: Command, outcome: type) -> None:
+    """A command waits for its website, which somebody moves meanwhile: it is judged by all that the log says then."""
+    await register(lab)
+    provision = Provision(lab.store, Seeders(SimulatedPacks()), Policy())  # type: ignore[arg-type]
+    async with lab.store.transaction() as holder:
+        await lock(holder, 1)
+        waiting = asyncio.create_task(provision.batch([command], alone=True))
+        await until(lab.waits, PATIENCE_SECONDS, "the command before the lock")
+        (row,) = await holder.write([move(message_id=SAME)], STALL)
+    (found,) = await waiting
+    assert isinstance(found, outcome)
+    if isinstance(found, AlreadyDone):
+        assert found.row == row, "its row, which is told again"
+    published = (await lab.row(1))["provisioning_published_seq"]
+    assert published == isinstance(found, Advanced), (
+        "what follows is known by the row's message, and proves its event out"
+    )
 
 
 async def test_an_insert_waits_for_the_same_key(lab: Lab) -> None:
@@ -240,12 +327,11 @@ async def test_one_message_has_one_row(lab: Lab) -> None:
     async with lab.store.transaction() as unit:
         (row,) = await unit.write([move(message_id=message_id)], STALL)
     async with lab.store.transaction() as unit:
-        websites, _ = await unit.lock([1], waiting=True)
-        done, last = await unit.inbox([(websites[1], message_id)])
-        assert (done[1].seq, done[1].message_id, last[1]) == (1, message_id, message_id)
-        assert done[1] == row
-        done, last = await unit.inbox([(websites[1], uuid.uuid4())])
-        assert (done, last) == ({}, {1: message_id})
+        found = (await lock(unit, 1, message_id=message_id))[1]
+        assert found.website.seq == 1
+        assert (found.done, found.cause) == (row, message_id)
+        found = (await lock(unit, 1))[1]
+        assert (found.done, found.cause) == (None, message_id)
     with pytest.raises(RuntimeError, match="could be written"):
         async with lab.store.transaction() as unit:
             await unit.write([move(message_id=uuid.uuid4())], STALL)
@@ -298,9 +384,9 @@ async def test_a_deadlock_has_one_victim(lab: Lab) -> None:
                 # PostgreSQL looks for deadlocks after a second, and must not time out before.
                 if isinstance(lab, PostgresLab):
                     await unit.connection.execute("SET LOCAL lock_timeout = '5s'")
-                await unit.lock([first], waiting=True)
+                await lock(unit, first)
                 await both.wait()
-                await unit.lock([second], waiting=True)
+                await lock(unit, second)
         except asyncpg.PostgresError as error:
             return error
         return None
@@ -332,7 +418,7 @@ async def test_the_clock(lab: Lab) -> None:
     assert await lab.store.claim(10, STALL) == []
     await lab.age(700)
     async with lab.store.transaction() as holder:
-        await holder.lock([1], waiting=True)
+        await lock(holder, 1)
         assert await lab.store.claim(10, STALL) == []
     assert await lab.store.claim(10, STALL) == [
         Claim(1, State.PENDING, 0, 0, 0, skip_properties=False, auto_go_live=True)

@@ -98,18 +98,18 @@ async def test_a_cancel_strikes_the_task_that_stands_there():
 async def test_others_are_not_touched():
     """Only what is armed acts."""
     arm("locked=raise")
-    await reach("inbox")
+    await reach("planned")
     assert hits == {}
 
 
 async def test_several_can_be_armed():
     """Separated by commas, blanks do not matter."""
-    arm(" locked=raise , inbox=raise@2 ,")
+    arm(" locked=raise , planned=raise@2 ,")
     with pytest.raises(Injected):
         await reach("locked")
-    await reach("inbox")
+    await reach("planned")
     with pytest.raises(Injected):
-        await reach("inbox")
+        await reach("planned")
 
 
 async def test_arming_anew_forgets_what_was():
@@ -117,7 +117,7 @@ async def test_arming_anew_forgets_what_was():
     arm("locked=raise")
     with pytest.raises(Injected):
         await reach("locked")
-    arm("inbox=raise")
+    arm("planned=raise")
     await reach("locked")
     assert hits == {}
 
