@@ -87,7 +87,10 @@ class Line:
 
     def write(self, frames: bytes) -> None:
         """Send whole frames on the channel. Nothing is waited for: the callers bound what may be on its way."""
-        self._socket.write(frames)
+        try:
+            self._socket.write(frames)
+        except (RuntimeError, OSError) as error:
+            self.drop(error)  # aiormq is closing a lost connection's socket, and we have not heard of it yet
 
     @asynccontextmanager
     async def answered(self, what: str) -> AsyncIterator[None]:

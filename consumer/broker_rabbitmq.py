@@ -29,7 +29,7 @@ from consumer.broker import (
     QueueCounts,
     Unroutable,
 )
-from consumer.broker_faults import AWAY, INIT, told
+from consumer.broker_faults import INIT, told
 from consumer.broker_line import CLOSE_SECONDS, Line, connect
 from consumer.broker_wire import UNWRITABLE, Content, acked, handed_back, written
 from consumer.failpoints import watched
@@ -273,7 +273,7 @@ class RabbitPublisher(PublisherSession):
                 await self._send(messages, sent, answers)
                 answers.seal()
                 await answers.complete
-        except AWAY as error:
+        except TimeoutError as error:
             self._line.drop(error)  # whether they arrived is unknown, and confirms may still come: of no more use
         sent += [lost] * (len(messages) - len(sent))
         return [item.answer if isinstance(item, Sent) else item for item in sent]
