@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -74,6 +75,8 @@ async def measure(servers: Servers, asked: argparse.Namespace) -> PeerResults:
 def main() -> int:
     """Run it; return 0 if every run was exact, and every kill struck."""
     asked, began = arguments(), time.monotonic()
+    # Workers have sessions of their own, so that nobody but we ends them: on SIGTERM, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="provisioner-peers-"))
     try:
         ensure_rabbitmq_installed(may_install=True)

@@ -142,7 +142,7 @@ def dbos(workflows: int) -> Peer:
     )
 
 
-CELERY, DRAMATIQ, TASKIQ, FASTSTREAM, DBOS = celery(4, 16), dramatiq(8), taskiq(32, 32), faststream(32), dbos(16)
+CELERY, DRAMATIQ, TASKIQ, FASTSTREAM, DBOS = celery(8, 4), dramatiq(4), taskiq(10, 10), faststream(10), dbos(16)
 CELERY_CHAIN = replace(
     CELERY.with_options("celery, chain", PEER_CHAINED=1),
     does="the same as one `chain` of seven tasks: a redelivered task that finds nothing to do still sends the next",
@@ -156,10 +156,10 @@ FIELD = (naive, service, TASKIQ, FASTSTREAM, DRAMATIQ, DRAMATIQ_PIPELINE, CELERY
 
 TUNING = (
     *(replace(celery(children, prefetch), name=f"celery, {children} × {prefetch}")
-      for children, prefetch in ((2, 16), (4, 4), (4, 16), (8, 16))),
+      for children, prefetch in ((2, 16), (4, 16), (8, 4))),
     *(replace(dramatiq(threads), name=f"dramatiq, {threads}") for threads in (4, 8, 16)),
-    *(replace(taskiq(prefetch, prefetch), name=f"taskiq, {prefetch}") for prefetch in (10, 32, 64)),
-    *(replace(faststream(prefetch), name=f"faststream, {prefetch}") for prefetch in (10, 32, 64)),
+    *(replace(taskiq(prefetch, prefetch), name=f"taskiq, {prefetch}") for prefetch in (10, 32)),
+    *(replace(faststream(prefetch), name=f"faststream, {prefetch}") for prefetch in (10, 32)),
     *(replace(dbos(workflows), name=f"dbos, {workflows}") for workflows in (8, 16, 32)),
 )  # fmt: skip
 """Settings that are tried, for `--tune`."""

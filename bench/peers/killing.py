@@ -32,7 +32,7 @@ class Killing:
         return sum(stroke.struck for stroke in self.strokes)
 
 
-async def killing(servers: Servers, peer: Peer, websites: int) -> Killing:
+async def killing(servers: Servers, peer: Peer, websites: int, *, kills: int = KILLS) -> Killing:
     """Kill workers at moments that are spread evenly over the work, counted in transitions.
 
     Raises:
@@ -44,14 +44,14 @@ async def killing(servers: Servers, peer: Peer, websites: int) -> Killing:
         await run.sign_up(websites)
         run.signal(signal.SIGCONT)
         strokes = []
-        for number in range(1, KILLS + 1):
-            await _until_steps(run, before + websites * STEPS * number // (KILLS + 1))
+        for number in range(1, kills + 1):
+            await _until_steps(run, before + websites * STEPS * number // (kills + 1))
             strokes.append(await run.strike(number % WORKERS))
         moved_for = await run.until_still()
         result = Killing(peer.name, websites, strokes, await run.reckon(), await run.dead(), moved_for)
         await run.stop()
-    if result.struck != KILLS:
-        raise NotExact(f"{peer.name}: only {result.struck} of {KILLS} kills struck: {strokes}")
+    if result.struck != kills:
+        raise NotExact(f"{peer.name}: only {result.struck} of {kills} kills struck: {strokes}")
     return result
 
 

@@ -156,8 +156,8 @@ FAIRNESS = """\
 - Their SQL is naive's: seven to ten round trips a step. With the service's set-based statements they would be faster,
   but none of them hands a task more than one message in the way its pages teach.
 - All run on the standard event loop or on threads: no uvloop for anybody.
-- The service was tuned on this machine for months, the peers for an hour: of two to four settings of concurrency and
-  prefetch each (`--tune`), the best is here.
+- The service has been tuned far more than the peers: of two or three settings of concurrency and prefetch for each of
+  them (`--tune`), the fastest is here.
 - A worker killed between its COMMIT and its next publish leaves a message that comes back and finds its step done.
   Whether the next one is then sent is the whole difference: the tasks written as naive is drop it; a `chain` or a
   `pipeline`, a durable workflow, and the service go on. Anybody can write the former so that they go on, too."""

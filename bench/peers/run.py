@@ -55,11 +55,18 @@ class PeerRun(Run):
     """One contestant of bench/peers."""
 
     contestant: Peer
+    others: frozenset[str] = frozenset()
+    """Queues that were there before it, and stay."""
 
     @property
     def queue(self) -> str | None:
         """The queue that its workers consume."""
         return None if self.contestant.queue is None else self.topology.namespace + self.contestant.queue
+
+    async def open(self) -> None:
+        """Make its tables and queues."""
+        self.others = frozenset(await self._queues())
+        await super().open()
 
     async def launch(self, place: int) -> asyncio.subprocess.Process:
         """Start the worker of one place, in a session of its own."""
@@ -145,7 +152,7 @@ class PeerRun(Run):
         await super().close()
         connection = await aiormq.connect(self.servers.rabbitmq.url)
         channel = await connection.channel()
-        for name in await self._queues():
+        for name in {*await self._queues()} - self.others:
             await channel.queue_delete(name)
         await connection.close()
 
