@@ -16,7 +16,7 @@ from bench.results import rounded
 PARTS = ("workers", "postgres", "rabbitmq", "total")
 
 INTRODUCTION = (
-    "Written by `make peers`: the last run, as it came out. Frameworks that exist do the work of "
+    "Written by `make peers`, out of every single run in [peers.json](peers.json). Frameworks that exist do the work of "
     "[bench/naive.py](../bench/naive.py), seven transitions a website, by the same statements, each in the idiom that "
     "its own pages teach: [bench/peers/](../bench/peers/), one module each. Every contestant has two workers, each a "
     "process tree of its own; all of them, the broker, the database and the signup system share the machine. Figures "
@@ -59,7 +59,6 @@ def page(results: PeerResults) -> str:
         _latency(results),
         _killed(results),
         _fairness(results),
-        "Every single run: [peers.json](peers.json).",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -152,12 +151,15 @@ def _left_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 FAIRNESS = """\
-- Nobody but **service** publishes events, deduplicates by message id, or has rescues; peers do less than it.
-- Their SQL is naive's: seven to ten round trips a step. With the service's set-based statements they would be faster,
+- Nobody but **service** publishes events or has rescues, and nobody but it and DBOS remembers what was done: the others
+  do less.
+- Their SQL is naive's: six to nine statements a step, each a round trip. With the service's set-based statements they would be faster,
   but none of them hands a task more than one message in the way its pages teach.
 - All run on the standard event loop or on threads: no uvloop for anybody.
 - The service has been tuned far more than the peers: of two or three settings of concurrency and prefetch for each of
-  them (`--tune`), the fastest is here.
+  them (`--tune`), the fastest in one run is here; DBOS has the middle one.
+- How many are stuck depends on chance, and on how many steps are under way in a worker: compare none with some, not 6
+  with 14.
 - A worker killed between its COMMIT and its next publish leaves a message that comes back and finds its step done.
   Whether the next one is then sent is the whole difference: the tasks written as naive is drop it; a `chain` or a
   `pipeline`, a durable workflow, and the service go on. Anybody can write the former so that they go on, too."""
