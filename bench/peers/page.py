@@ -16,8 +16,8 @@ from bench.results import rounded
 PARTS = ("workers", "postgres", "rabbitmq", "total")
 
 INTRODUCTION = (
-    "Written by `make peers`, out of every single run in [peers.json](peers.json). Frameworks that exist do the work of "
-    "[bench/naive.py](../bench/naive.py), seven transitions a website, by the same statements, each in the idiom that "
+    "Written by `make peers`, out of every single run in [peers.json](peers.json). Frameworks that exist do the work "
+    "of [bench/naive.py](../bench/naive.py), seven transitions a website, by the same statements, each in the idiom that "
     "its own pages teach: [bench/peers/](../bench/peers/), one module each. Every contestant has two workers, each a "
     "process tree of its own; all of them, the broker, the database and the signup system share the machine. Figures "
     "are medians, the smallest and the largest run in brackets; contestants take turns, and ratios are of runs that "
@@ -153,8 +153,8 @@ def _left_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 FAIRNESS = """\
 - Nobody but **service** publishes events or has rescues, and nobody but it and DBOS remembers what was done: the others
   do less.
-- Their SQL is naive's: six to nine statements a step, each a round trip. With the service's set-based statements they would be faster,
-  but none of them hands a task more than one message in the way its pages teach.
+- Their SQL is naive's: six to nine statements a step, each a round trip. With the service's set-based statements they
+  would be faster, but none of them hands a task more than one message in the way its pages teach.
 - All run on the standard event loop or on threads: no uvloop for anybody.
 - The service has been tuned far more than the peers: of two or three settings of concurrency and prefetch for each of
   them (`--tune`), the fastest in one run is here; DBOS has the middle one.
