@@ -21,8 +21,14 @@ SEED ?=
 PYTEST ?=
 # More arguments for the benchmark: make bench BENCH="--repeats 3"
 BENCH ?=
+# More arguments for the comparison with other frameworks: make peers PEERS="--only celery naive --repeats 1"
+PEERS ?= --write
 
-.PHONY: help setup demo test simulate faults nemesis mutate bench lint format docs lock clean FORCE
+# The frameworks of bench/peers are nobody else's business: they have an environment of their own.
+PEERS_VENV := .venv-peers
+PEERS_STAMP := $(PEERS_VENV)/.made-by-make
+
+.PHONY: help setup demo test simulate faults nemesis mutate bench peers lint format docs lock clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -62,6 +68,20 @@ nemesis: setup ## Let random faults of all classes strike for NEMESIS (300) seco
 bench: setup ## Measure it against a plain consumer, on servers of its own, and write docs/performance.md
 	@$(BIN)/python -m bench --write $(BENCH)
 
+peers: $(PEERS_STAMP) ## Measure other frameworks at the same work, and what SIGKILL costs them; write docs/peers.md
+	@$(PEERS_VENV)/bin/python -m bench.peers $(PEERS)
+
+ifneq ($(shell cat $(PEERS_STAMP) 2>/dev/null),$(CURDIR))
+$(PEERS_STAMP): FORCE
+endif
+$(PEERS_STAMP): bench/peers/requirements.txt
+	@[ -n "$(PYTHON)" ] || { echo "make peers needs Python 3.11 or newer with venv, which is missing; install it with: apt-get install python3 python3-venv" >&2; exit 1; }
+	@echo "== setup: $$(grep -c '^[a-z].*==' bench/peers/requirements.txt) locked packages into $(PEERS_VENV)"
+	@rm -rf $(PEERS_VENV)
+	@$(PYTHON) -m venv $(PEERS_VENV)
+	@$(PEERS_VENV)/bin/pip --disable-pip-version-check install --quiet --require-hashes -r bench/peers/requirements.txt
+	@echo "$(CURDIR)" > $(PEERS_STAMP)
+
 mutate: setup ## Break the design on purpose, one mutation a time, and show which test notices
 	@$(BIN)/python -m tests.mutations
 
@@ -87,14 +107,15 @@ PIP_COMPILE = env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL -u PIP_CONSTRAINT PIP
 	CUSTOM_COMPILE_COMMAND="make lock" $(1)/bin/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe \
 	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host pyproject.toml
 
-lock: ## Resolve the dependencies anew, into requirements.txt and requirements-dev.txt
+lock: ## Resolve the dependencies anew, into requirements.txt, requirements-dev.txt and that of bench/peers
 	@[ -n "$(PYTHON)" ] || { echo "make lock needs Python 3.11 or newer with venv, which is missing; install it with: apt-get install python3 python3-venv" >&2; exit 1; }
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT \
 	&& $(PYTHON) -m venv "$$scratch" \
 	&& "$$scratch/bin/pip" --disable-pip-version-check install --quiet "pip-tools>=7.5" \
 	&& $(call PIP_COMPILE,"$$scratch") --extra console --output-file requirements.txt \
-	&& $(call PIP_COMPILE,"$$scratch") --extra console --extra local --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	&& $(call PIP_COMPILE,"$$scratch") --extra console --extra local --extra dev --constraint requirements.txt --output-file requirements-dev.txt \
+	&& $(call PIP_COMPILE,"$$scratch") bench/peers/requirements.in --extra local --constraint requirements-dev.txt --output-file bench/peers/requirements.txt
 
 clean: ## Remove .venv and all that was generated
-	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	@rm -rf $(VENV) $(PEERS_VENV) build dist .pytest_cache .mypy_cache .ruff_cache *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,11 +6,11 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -57,6 +57,16 @@ class Contestant:
 NAIVE = Contestant("naive", ("bench.naive",), one_queue=True)
 SERVICE = Contestant("service", ("ops", "worker"))
 FIFO = Contestant("service, one queue", ("ops", "worker"), one_queue=True)
+
+
+def signup_of(website_id: int) -> dict[str, Any]:
+    """Return what signs one website up."""
+    return {
+        "website_id": website_id,
+        "subdomain": f"sunny-meadow-{website_id}",
+        "site_type": SITE_TYPES[website_id % len(SITE_TYPES)],
+        "owner": {"email": f"owner-{website_id}@example.com", "name": "Ana Silva"},
+    }
 
 
 class NotExact(Exception):  # noqa: N818 - says what it is
@@ -111,20 +121,23 @@ class Run:
 
     async def start(self, processes: int) -> None:
         """Start its worker processes, and warm them up until each has nothing more to learn."""
-        for _ in range(processes):
-            with (self.servers.folder / f"{self.database}-{len(self.processes)}.log").open("wb") as log:
-                self.processes.append(
-                    await asyncio.create_subprocess_exec(
-                        sys.executable, "-m", *self.contestant.command,
-                        cwd=ROOT, env=self._environment(), stdout=log, stderr=log,
-                    )
-                )  # fmt: skip
+        for place in range(processes):
+            self.processes.append(await self.launch(place))
         await self.consumed_by(processes)
         await self.sign_up(WARM_UP * processes)
         await self.until_live(WARM_UP * processes)
         await asyncio.sleep(REST_SECONDS)
 
-    def _environment(self) -> dict[str, str]:
+    async def launch(self, place: int) -> asyncio.subprocess.Process:
+        """Start the worker process of one place; its log goes on where that of its predecessor ended."""
+        with (self.servers.folder / f"{self.database}-{place}.log").open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                sys.executable, "-m", *self.contestant.command,
+                cwd=ROOT, env=self.environment(), stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        """Return what its processes are told."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PROVISIONER_")}
         settings = {
             "DATABASE_URL": self.servers.database_url(self.database),
@@ -174,25 +187,19 @@ class Run:
         self.signed_up += count
         return self.ids[-count:]
 
-    async def sign_up(self, count: int) -> tuple[range, float]:
-        """Publish signups, confirmed, as fast as it goes; return their ids, and when the first went out, since 1970."""
-        ids = self.next_ids(count)
-        messages = [self.signup(website_id) for website_id in ids]
-        began = time.time()
-        await publish_all(self.signup_system, messages)
-        return ids, began
+    async def sign_up(self, count: int) -> list[int]:
+        """Publish signups, confirmed, as fast as it goes; return their ids."""
+        signups = self.signups(count)
+        await publish_all(self.signup_system, list(signups.values()))
+        return list(signups)
+
+    def signups(self, count: int) -> dict[int, Message]:
+        """Return so many signups more, by website id, for publishing."""
+        return {website_id: self.signup(website_id) for website_id in self.next_ids(count)}
 
     def signup(self, website_id: int) -> Message:
         """Return the signup of one website."""
-        message = website_created(
-            self.topology,
-            {
-                "website_id": website_id,
-                "subdomain": f"sunny-meadow-{website_id}",
-                "site_type": SITE_TYPES[website_id % len(SITE_TYPES)],
-                "owner": {"email": f"owner-{website_id}@example.com", "name": "Ana Silva"},
-            },
-        )
+        message = website_created(self.topology, signup_of(website_id))
         return self.in_line(message)
 
     def in_line(self, message: Message) -> Message:
@@ -226,9 +233,9 @@ class Run:
             if found > best:
                 best, since = found, time.monotonic()
             if time.monotonic() - since > PATIENCE_SECONDS:
-                raise NotExact(self._told(f"stands at {found} of {count} ({question})"))
+                raise NotExact(self.told(f"stands at {found} of {count} ({question})"))
             if ended := [process.returncode for process in self.processes if process.returncode is not None]:
-                raise NotExact(self._told(f"worker processes ended with {ended}"))
+                raise NotExact(self.told(f"worker processes ended with {ended}"))
             await asyncio.sleep(LOOK_SECONDS)
         return time.monotonic()
 
@@ -241,7 +248,7 @@ class Run:
         )
         return {record["website_id"]: record["since"] for record in records}
 
-    def _told(self, what: str) -> str:
+    def told(self, what: str) -> str:
         """Return what went wrong, with the end of the workers' logs."""
         logs = sorted(self.servers.folder.glob(f"{self.database}-*.log"))
         tails = [line for log in logs for line in log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]]
@@ -259,18 +266,31 @@ class Run:
                 await asyncio.sleep(LOOK_SECONDS)
 
 
+Kind = TypeVar("Kind", bound=Run)
+Who = TypeVar("Who", bound=Contestant)
+
+
 @asynccontextmanager
 async def running(
     servers: Servers, contestant: Contestant, *, processes: int = 1, template: str = "template1"
 ) -> AsyncIterator[Run]:
-    """Lend a contestant that is warm, alone, and has nothing to do. Database and queues go when it is given back.
+    """Lend a contestant that is warm, alone, and has nothing to do.
 
     Its database is a copy of `template`: by default, of an empty one.
     """
+    async with lent(Run, servers, contestant, processes=processes, template=template) as run:
+        yield run
+
+
+@asynccontextmanager
+async def lent(
+    kind: Callable[..., Kind], servers: Servers, contestant: Contestant, *, processes: int, template: str = "template1"
+) -> AsyncIterator[Kind]:
+    """Lend such a run, of a certain kind. Database and queues go when it is given back."""
     database = f"bench_{secrets.token_hex(4)}"
     await administer(servers, f"CREATE DATABASE {database} TEMPLATE {template} STRATEGY file_copy")
     connection = await asyncpg.connect(servers.database_url(database))
-    run = Run(servers, contestant, database, connection)
+    run = kind(servers, contestant, database, connection)
     try:
         await run.open()
         await run.start(processes)
@@ -290,7 +310,7 @@ async def administer(servers: Servers, statement: str) -> None:
         await connection.close()
 
 
-def in_turn(contestants: Sequence[Contestant], repeats: int) -> list[Contestant]:
+def in_turn(contestants: Sequence[Who], repeats: int) -> list[Who]:
     """Return who runs when: interleaved, and each time another one first, so that a drift of the machine hits all."""
     return [
         contestants[(place + turn) % len(contestants)] for turn in range(repeats) for place in range(len(contestants))

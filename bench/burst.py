@@ -33,7 +33,9 @@ async def burst(servers: Servers, contestant: Contestant, websites: int, *, retr
     async with running(servers, contestant) as run:
         failed = await _failed_website(run) if retry else None
         warm = await run.live()
-        ids, began = await run.sign_up(websites)
+        signups = run.signups(websites)
+        began = time.time()
+        await sending.publish_all(run.signup_system, list(signups.values()))
         asked = 0.0
         if failed:
             await run.until_live(warm + int(websites * RETRY_AFTER))
@@ -44,8 +46,8 @@ async def burst(servers: Servers, contestant: Contestant, websites: int, *, retr
         await run.stop()
         if not failed:
             await check(run)
-    took = [live[website_id] - began for website_id in ids]
-    overtaken = sum(live[website_id] > live[failed] for website_id in ids) / websites if failed else None
+    took = [live[website_id] - began for website_id in signups]
+    overtaken = sum(live[website_id] > live[failed] for website_id in signups) / websites if failed else None
     mean = sum(took) / websites
     return Burst(
         contestant.name, min(took), mean, max(took), live[failed] - asked if failed else None, overtaken

@@ -171,18 +171,17 @@ def _columns(rows: Any) -> list[list[Any]]:
 class Naive:
     """The consumer."""
 
-    def __init__(self, pool: Any, channel: AbstractChannel, queue: str, packs: dict[str, Rows]) -> None:
-        self._pool = pool
+    def __init__(self, stepping: "Stepping", channel: AbstractChannel, queue: str) -> None:
+        self._stepping = stepping
         self._channel = channel
         self._queue = queue
-        self._packs = packs
 
     async def on_message(self, message: AbstractIncomingMessage) -> None:
         """Carry one message out."""
         body = json.loads(message.body)
         name = str(message.type)
         trigger = "assign_owner" if name == "website.created" else name.removeprefix("provisioning.")
-        following = await self._advance(trigger, body, str(message.message_id))
+        following = await self._stepping.advance(trigger, body, str(message.message_id))
         if following:
             await self._channel.default_exchange.publish(
                 aio_pika.Message(
@@ -196,7 +195,15 @@ class Naive:
             )
         await message.ack()
 
-    async def _advance(self, trigger: str, body: dict[str, Any], message_id: str) -> str | None:
+
+class Stepping:
+    """What a step is, whatever brought its message: bench/peers shares it."""
+
+    def __init__(self, pool: Any, packs: dict[str, Rows]) -> None:
+        self._pool = pool
+        self._packs = packs
+
+    async def advance(self, trigger: str, body: dict[str, Any], message_id: str) -> str | None:
         """Move a website by one step; return the trigger of the next, None where there is none."""
         step, website_id = STEPS[trigger], body["website_id"]
         async with self._pool.acquire() as connection, connection.transaction():
@@ -240,11 +247,16 @@ class Naive:
                 pass
 
 
+async def packs_by_site_type() -> dict[str, Rows]:
+    """Return the rows of the packs that ship."""
+    library = PackLibrary([SHIPPED_PACKS])
+    return {name: rows_of(await library.get(name)) for name in SITE_TYPES}
+
+
 async def main() -> None:
     """Consume until SIGTERM."""
     settings = load_settings()
-    library = PackLibrary([SHIPPED_PACKS])
-    packs = {name: rows_of(await library.get(name)) for name in SITE_TYPES}
+    packs = await packs_by_site_type()
     queue_name = Topology(settings.namespace).commands
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
@@ -254,7 +266,7 @@ async def main() -> None:
             channel = await connection.channel()
             await channel.set_qos(prefetch_count=PREFETCH)
             queue = await channel.get_queue(queue_name)
-            await queue.consume(Naive(pool, channel, queue_name, packs).on_message)
+            await queue.consume(Naive(Stepping(pool, packs), channel, queue_name).on_message)
             await stopping.wait()
 
 

@@ -29,7 +29,7 @@ def page(results: Results) -> str:
     parts = [
         "# Performance",
         INTRODUCTION,
-        _table(("", ""), [*results.machine.items(), ("measured on", results.day)]),
+        table(("", ""), [*results.machine.items(), ("measured on", results.day)]),
         CONTESTANTS,
         "![Transitions a second, and CPU of a transition](performance.svg)",
         _goals(results),
@@ -45,7 +45,8 @@ def page(results: Results) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _table(head: Row, rows: Iterable[Row]) -> str:
+def table(head: Row, rows: Iterable[Row]) -> str:
+    """Return a table, its first column to the left and all others to the right."""
     lines = [head, tuple("---" if not place else "---:" for place in range(len(head))), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -100,7 +101,7 @@ def _goals(results: Results) -> str:
     if ours_idle:
         idle = spread(run.worker_percent for run in ours_idle)
         rows.append(("idle worker, % of a core", "< 1", idle.told(2), _met(idle.median < 1)))
-    return "## Goals\n\n" + _table(("what", "goal", "measured", ""), rows)
+    return "## Goals\n\n" + table(("what", "goal", "measured", ""), rows)
 
 
 def _flat(results: Results) -> tuple[str, str, str, str]:
@@ -127,7 +128,7 @@ def _drained(results: Results) -> str:
         for name, runs in drains.items()
     ]
     head = ("", "transitions/s", "workers, CPU-ms each", "PostgreSQL", "RabbitMQ", "all", "MiB")
-    return f"## A full queue: {results.websites:,} websites, one worker process\n\n" + _table(head, rows)
+    return f"## A full queue: {results.websites:,} websites, one worker process\n\n" + table(head, rows)
 
 
 def _latency(results: Results) -> str:
@@ -138,7 +139,7 @@ def _latency(results: Results) -> str:
         for name, runs in by_name(results.latencies, lambda run: run.contestant).items()
     ]
     title = f"## {results.rate:g} signups a second: from published to live\n\n"
-    return title + _table(("", "p50, ms", "p99, ms"), rows)
+    return title + table(("", "p50, ms", "p99, ms"), rows)
 
 
 def _burst(results: Results) -> str:
@@ -161,7 +162,7 @@ def _burst(results: Results) -> str:
         "quarter is live, ops retry a failed website."
     )
     head = ("", "first live", "mean", "last live", "retried website took", "% of the burst that it overtook")
-    return f"## A burst\n\n{text}\n\n" + _table(head, rows)
+    return f"## A burst\n\n{text}\n\n" + table(head, rows)
 
 
 def _scaling(results: Results) -> str:
@@ -172,7 +173,7 @@ def _scaling(results: Results) -> str:
         for name, runs in by_name(results.scaling, lambda run: run.contestant).items()
     ]
     head = ("", "transitions/s", "workers, CPU-ms each", "PostgreSQL", "RabbitMQ", "all")
-    return "## Processes, and messages a transaction\n\n" + _table(head, rows)
+    return "## Processes, and messages a transaction\n\n" + table(head, rows)
 
 
 def _sized(results: Results) -> str:
@@ -191,7 +192,7 @@ def _sized(results: Results) -> str:
         f"agency and a row of the log, one of {WHOLE} with all the rows of a pack; the disk at rest."
     )
     head = ("", "transitions/s", "workers, CPU-ms each", "PostgreSQL", "RabbitMQ", "all")
-    return f"## Little and much in the database\n\n{text}\n\n" + _table(head, rows)
+    return f"## Little and much in the database\n\n{text}\n\n" + table(head, rows)
 
 
 def _idle(results: Results) -> str:
@@ -208,7 +209,7 @@ def _idle(results: Results) -> str:
         for run in results.idle
     ]
     head = ("", "worker, % of a core", "PostgreSQL", "RabbitMQ", "statements a second")
-    return "## Nothing to do\n\n" + _table(head, rows)
+    return "## Nothing to do\n\n" + table(head, rows)
 
 
 def _floor(results: Results) -> str:
@@ -223,6 +224,6 @@ def _floor(results: Results) -> str:
         for websites, runs in by_name(results.floors, lambda run: str(run.websites)).items()
     ]
     text = "pgbench writes the same rows by the same steps: no Python, no broker, eight clients."
-    return f"## The floor: PostgreSQL alone\n\n{text}\n\n" + _table(
+    return f"## The floor: PostgreSQL alone\n\n{text}\n\n" + table(
         ("", "transitions/s", "PostgreSQL, CPU-ms each"), rows
     )

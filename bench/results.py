@@ -31,16 +31,17 @@ class Results:
 
     def as_json(self) -> str:
         """Return everything, every single run."""
-        return json.dumps(_rounded(dataclasses.asdict(self)), ensure_ascii=False, indent=1) + "\n"
+        return json.dumps(rounded(dataclasses.asdict(self)), ensure_ascii=False, indent=1) + "\n"
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Return a value with its floats cut to four places."""
     match value:
         case float():
             return round(value, 4)
         case dict():
-            return {name: _rounded(item) for name, item in value.items()}
+            return {name: rounded(item) for name, item in value.items()}
         case list():
-            return [_rounded(item) for item in value]
+            return [rounded(item) for item in value]
         case _:
             return value
