@@ -16,7 +16,7 @@ from yarl import URL
 
 from consumer.broker import BrokerDown, BrokerError, QueueMissing
 from consumer.broker_faults import INIT, is_lost, told, where
-from consumer.broker_wire import Tap
+from consumer.broker_tap import Tap
 
 CLOSE_SECONDS = 3.0
 """For a broker that answers, a close takes milliseconds; after this the socket is cut."""
@@ -61,6 +61,7 @@ class Line:
         """Called once, when it is lost or ended, with the reason where there is one."""
         self._connection = connection
         self._socket = socket
+        self._has_channel = False
         self._ending: asyncio.Task[None] | None = None
 
     @property
@@ -79,11 +80,11 @@ class Line:
         deleted, or its leader moved. Nothing comes any more then, on a connection that looks healthy."""
         await self._connection.connect()
         self._connection.closing.add_done_callback(self._gone)
-        channel = await self._connection.channel(publisher_confirms=confirms, on_return_raises=True)
-        self.channel = cast("Channel", channel)
+        self.channel = cast("Channel", await self._connection.channel(publisher_confirms=confirms))
+        self._has_channel = True
         self.channel.closing.add_done_callback(self._gone)
         self.channel.on_consumer_cancel_callbacks.add(self._cancelled)
-        self.tap.channel = self.channel.number
+        self.tap.take_from(self.channel.number, self._connection.connection_tune.frame_max or 0)
 
     def write(self, frames: bytes) -> None:
         """Send whole frames on the channel. Nothing is waited for: the callers bound what may be on its way."""
@@ -140,7 +141,8 @@ class Line:
                 if self._connection.is_opened:
                     # Its channel first: the channel's close stands in line behind our last acks, the connection's
                     # would overtake them. The reasons are ours: aiormq's default is to cancel whoever waits.
-                    await self.channel.close(ChannelClosed(0, "closed by us"))
+                    if self._has_channel:
+                        await self.channel.close(ChannelClosed(0, "closed by us"))
                     await self._connection.close(ConnectionClosed(0, "closed by us"))
         except BaseException as error:
             if not is_lost(error):

@@ -2,7 +2,7 @@
 
 aio-pika makes the topology (`consumer.broker_topology`) and is left out here: it adds a layer to every message, and a
 connection object that nobody holds until it is open, so that a cancelled connect could leave one behind. Connecting and
-ending is `consumer.broker_line`, what messages look like on the wire `consumer.broker_wire`.
+ending is `consumer.broker_line`; messages are written by `consumer.broker_frames`, and come by `consumer.broker_tap`.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ from consumer.broker import (
     Unroutable,
 )
 from consumer.broker_faults import INIT, told
+from consumer.broker_frames import UNWRITABLE, acked, handed_back, written
 from consumer.broker_line import CLOSE_SECONDS, Line, connect
-from consumer.broker_wire import UNWRITABLE, Content, acked, handed_back, written
-from consumer.failpoints import watched
+from consumer.broker_tap import Content
 from consumer.topology import Topology
 
 MOST_UNSETTLED = 65_535
@@ -261,10 +261,10 @@ class RabbitPublisher(PublisherSession):
         return self._line.blocked
 
     async def publish_all(self, messages: Sequence[Message]) -> list[BrokerError | None]:
-        """Publish messages together and wait for the confirms; see the protocol."""
-        return await watched(self._publish_all(messages))
+        """Publish messages together and wait for the confirms; see the protocol.
 
-    async def _publish_all(self, messages: Sequence[Message]) -> list[BrokerError | None]:
+        A caller that is cancelled takes nobody else's answer away: what has gone out stays on its way.
+        """
         sent: list[Sent | BrokerError] = []
         lost = BrokerDown("the publishing connection is closed")
         try:
@@ -276,7 +276,7 @@ class RabbitPublisher(PublisherSession):
         except TimeoutError as error:
             self._line.drop(error)  # whether they arrived is unknown, and confirms may still come: of no more use
         sent += [lost] * (len(messages) - len(sent))
-        return [item.answer if isinstance(item, Sent) else item for item in sent]
+        return [item if isinstance(item, BrokerError) else item.answer if item.answered else lost for item in sent]
 
     async def _send(self, messages: Sequence[Message], sent: list[Sent | BrokerError], answers: Answers) -> None:
         """Write messages as one piece, and add to `sent` what will have each one's answer.
@@ -285,15 +285,17 @@ class RabbitPublisher(PublisherSession):
         letter's original, waits for its turn.
         """
         pieces: list[bytes] = []
-        for message in messages:
-            while (other := self._by_id.get(message.message_id)) is not None and other.message != message:
-                self._write(pieces)
-                await _answer_for(other)
-            item = other or self._add(message, pieces)
-            sent.append(item)
-            if isinstance(item, Sent):
-                answers.await_for(item)
-        self._write(pieces)
+        try:
+            for message in messages:
+                while (other := self._by_id.get(message.message_id)) is not None and other.message != message:
+                    self._write(pieces)
+                    await _answer_for(other)
+                item = other or self._add(message, pieces)
+                sent.append(item)
+                if isinstance(item, Sent):
+                    answers.await_for(item)
+        finally:
+            self._write(pieces)  # whatever happens: each has its tag, and the broker counts those that it gets
 
     def _add(self, message: Message, pieces: list[bytes]) -> Sent | BrokerError:
         """Add a message's frames to `pieces`; return where its answer will be."""
@@ -324,7 +326,8 @@ class RabbitPublisher(PublisherSession):
 
     def _returned(self, content: Content) -> None:
         """Hear that a message came back; its confirm follows, and says nothing new."""
-        if sent := self._by_id.get(str(content.properties.get("message_id"))):
+        sent = self._by_id.get(str(content.properties.get("message_id")))
+        if sent and content.consumer is None:
             self._settle(sent, Unroutable(f"no queue takes {sent.message.routing_key}"))
 
     def _ended(self, reason: BaseException | None) -> None:

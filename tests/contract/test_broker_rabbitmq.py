@@ -309,22 +309,21 @@ async def test_a_client_that_gives_up_cancels_nobody(amqp_url, topology, reason)
         await publisher.close()
 
 
-async def test_a_socket_that_is_being_closed(broker, topology) -> None:
+@pytest.mark.parametrize("settle", ["ack_all", "hand_back"])
+async def test_a_socket_that_is_being_closed(broker, topology, settle) -> None:
     """aiormq closes a lost connection's socket before anybody hears: what is settled or published then raises nothing
     else than ever, and ends the session."""
     consumer, publisher = await broker.open_consumer(), await broker.open_publisher()
     inbox = Inbox()
-    await consumer.consume(topology.commands, 2, inbox.put)
-    for _ in range(2):
-        await publisher.publish(message(topology.commands))
-    first, second = await inbox.until(2)
+    await consumer.consume(topology.commands, 1, inbox.put)
+    await publisher.publish(message(topology.commands))
+    got = await inbox.until(1)
     for session in (consumer, publisher):
         session._line._socket._writer.write_eof()
-    await consumer.ack(first)
-    await consumer.hand_back([second])
+    await getattr(consumer, settle)(got)
+    assert consumer.closed.is_set()
     with pytest.raises(BrokerDown):
         await publisher.publish(message(topology.commands))
-    assert consumer.closed.is_set()
     await consumer.close()
     await publisher.close()
 

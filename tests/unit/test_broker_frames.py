@@ -1,6 +1,7 @@
 """The frames that are ours: what is written is what pamqp reads; the tap takes what is ours, whole, out of anything."""
 
 import struct
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,17 +12,8 @@ from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
 from consumer.broker import Message
-from consumer.broker_wire import (
-    HEARTBEAT,
-    MOST_BEFORE_OPEN,
-    NUDGE_SECONDS,
-    UNWRITABLE,
-    Content,
-    Tap,
-    acked,
-    handed_back,
-    written,
-)
+from consumer.broker_frames import HEARTBEAT, UNWRITABLE, acked, handed_back, written
+from consumer.broker_tap import LONGEST, NUDGE_SECONDS, Content, Tap
 
 OURS, OTHER = 7, 8
 
@@ -29,13 +21,14 @@ OURS, OTHER = 7, 8
 class Ear:
     """A tap on channel 7 that remembers all it hears and passes on."""
 
-    def __init__(self, channel: int = OURS) -> None:
+    def __init__(self, channel: int = OURS, longest: int = 131_072) -> None:
         self.now = 0.0
         self.passed: list[bytes] = []
         self.contents: list[Content] = []
         self.answers: list[tuple[int, bool, bool]] = []
         self.tap = Tap(self.passed.append, lambda: self.now)
-        self.tap.channel = channel
+        if channel:
+            self.tap.take_from(channel, longest)
         self.tap.on_content = self.contents.append
         self.tap.on_answer = lambda *answer: self.answers.append(answer)
 
@@ -106,19 +99,45 @@ def test_nothing_is_taken_before_there_is_a_channel() -> None:
         ear.tap.feed(piece)
     assert b"".join(ear.passed) == delivered(1) + b"AMQP\x00\x00\x09\x01" + delivered(2)
     assert not ear.contents
-    huge = struct.pack(">BHI", 1, 0, MOST_BEFORE_OPEN + 1)
+    huge = struct.pack(">BHI", 1, 0, LONGEST + 1)
     stubborn = Ear(channel=0)
     stubborn.tap.feed(huge + b"x")
     assert b"".join(stubborn.passed) == huge + b"x"
 
 
-def test_a_stream_out_of_step_is_passed_on() -> None:
-    """From a frame on that does not end as frames do, all is aiormq's: it ends the connection."""
-    ear, broken = Ear(), delivered(2)[:-1] + b"?"
-    ear.tap.feed(delivered(1) + broken)
-    ear.tap.feed(delivered(3))
+BODY = frame.marshal(ContentBody(b"{}"), OURS)
+HEADER = frame.marshal(ContentHeader(body_size=2, properties=Basic.Properties()), OURS)
+DELIVER = frame.marshal(Basic.Deliver("queue", 2, exchange="x", routing_key="r"), OURS)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        delivered(2)[:-1] + b"?",
+        struct.pack(">BHI", 1, OURS, LONGEST + 1) + b"?",
+        DELIVER + BODY,
+        DELIVER + HEADER + HEADER,
+        DELIVER + HEADER + BODY[:-1] + b"?",
+        DELIVER + HEADER + frame.marshal(ContentBody(b"too much"), OURS),
+        DELIVER + DELIVER,
+    ],
+    ids=["no end", "too long", "no header", "two headers", "no end of a body", "too much", "one within another"],
+)
+def test_a_stream_out_of_step_is_a_lost_connection(broken: bytes) -> None:
+    """What is not whole and in order is no message, and nobody is to blame a sender for it."""
+    ear = Ear()
+    ear.tap.feed(delivered(1))
+    with pytest.raises(ConnectionError, match="the broker has sent"):
+        ear.tap.feed(broken)
     assert [item.tag for item in ear.contents] == [1]
-    assert ear.rest.endswith(b"?" + delivered(3))
+
+
+def test_longer_frames_where_the_broker_may_send_them() -> None:
+    """A broker that was set to longer frames, or to no limit, may send them."""
+    for longest in (2 * LONGEST, 0):
+        ear = Ear(longest=longest)
+        ear.tap.feed(delivered(1, b"x" * (LONGEST + 1)))
+        assert [len(text_of(item)) for item in ear.contents] == [LONGEST + 1]
 
 
 @pytest.mark.parametrize(
@@ -132,14 +151,17 @@ def test_a_method_that_ends_too_early(payload: bytes) -> None:
         Ear().tap.feed(struct.pack(">BHI", 1, OURS, len(payload)) + payload + b"\xce")
 
 
-@pytest.mark.parametrize("cut", range(1, 12))
-def test_properties_that_end_too_early(cut: int) -> None:
-    """A content header that is shorter than its flags say is a lost connection."""
-    whole = frame.marshal(ContentHeader(body_size=2, properties=Basic.Properties(message_id="0123456789")), OURS)
-    payload = whole[7 : -1 - cut]
-    stream = frame.marshal(Basic.Deliver("queue", 1, exchange="x", routing_key="r"), OURS)
-    with pytest.raises(ConnectionError, match="cannot be read"):
-        Ear().tap.feed(stream + struct.pack(">BHI", 2, OURS, len(payload)) + payload + b"\xce")
+@pytest.mark.parametrize(
+    "properties",
+    [{"message_id": "0123456789"}, {"timestamp": datetime.now(UTC)}, {"headers": {"key": "value"}}, {"priority": 1}],
+    ids=["text", "time", "table", "octet"],
+)
+def test_properties_that_end_too_early(properties: dict[str, Any]) -> None:
+    """A content header that is shorter than its flags say is a lost connection, wherever it ends."""
+    whole = frame.marshal(ContentHeader(body_size=2, properties=Basic.Properties(**properties)), OURS)[7:-1]
+    for size in range(2, len(whole)):
+        with pytest.raises(ConnectionError, match="cannot be read"):
+            Ear().tap.feed(DELIVER + struct.pack(">BHI", 2, OURS, size) + whole[:size] + b"\xce")
 
 
 def test_a_busy_broker_is_known_to_live() -> None:
