@@ -152,8 +152,8 @@ class PublisherSession(Protocol):
     async def publish_all(self, messages: Sequence[Message]) -> list[BrokerError | None]:
         """Publish messages together, in order, and wait for the broker's confirms.
 
-        The same message given twice at the same time is sent once, and the answer shared: a client library may match
-        returns by message id, so two of them in flight could take each other's answers.
+        The same message given twice at the same time is sent once, and the answer shared: which message came back is
+        known by its id alone, so two of one id in flight could take each other's answers.
 
         Returns:
             For each message None once the broker has it, or what became of it. Unroutable: it was mandatory and came
