@@ -1,13 +1,7 @@
 -- Writes transitions: state and log row of each website together, or neither. The seq in the WHERE is no lock (the
 -- row lock is), it is a proof: a transition that finds another seq than it was judged on writes nothing. A command
 -- proves its own cause's event out and none before it: where one of those is owed, it stays owed.
-WITH moves AS (
-    SELECT *
-      FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
-                  $9::text[], $10::text[], $11::int[], $12::bool[])
-           AS move (website_id, seq, trigger, from_state, to_state, message_id, actor, reason,
-                    detail, error, published_seq, asked_live)
-), moved AS (
+WITH moved AS (
     UPDATE pwb_websites AS w
        SET provisioning_state = move.to_state,
            provisioning_seq = move.seq,
@@ -26,15 +20,16 @@ WITH moves AS (
            provisioning_failed_from = CASE WHEN move.to_state = 'failed' THEN move.from_state END,
            auto_go_live = w.auto_go_live OR move.asked_live,
            updated_at = now()
-      FROM moves AS move
+      FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
+                  $9::text[], $10::text[], $11::int[], $12::bool[])
+           AS move (website_id, seq, trigger, from_state, to_state, message_id, actor, reason,
+                    detail, error, published_seq, asked_live)
      WHERE w.id = move.website_id AND w.provisioning_seq = move.seq - 1
-    RETURNING w.id
+    RETURNING move.*
 )
 INSERT INTO provisioning_transitions
        (website_id, seq, trigger, from_state, to_state, message_id, actor, reason, detail, occurred_at)
-SELECT move.website_id, move.seq, move.trigger, move.from_state, move.to_state, move.message_id, move.actor,
-       move.reason, move.detail::jsonb, statement_timestamp()
-  FROM moves AS move
-  JOIN moved ON moved.id = move.website_id
- ORDER BY move.website_id
+SELECT website_id, seq, trigger, from_state, to_state, message_id, actor, reason, detail::jsonb, statement_timestamp()
+  FROM moved
+ ORDER BY website_id
 RETURNING website_id, occurred_at

@@ -4,6 +4,7 @@ The statements of the census are looked at in test_census.py: they may go along 
 """
 
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -82,18 +83,34 @@ async def test_nor_with_plans_that_were_made_on_empty_tables(database_url: str) 
 async def _whole_tables(connection: Any) -> dict[str, str]:
     """Return the statements that read more of a table than the rows that they are asked for, and where in the plan."""
     found: dict[str, str] = {}
-    for name, text in STATEMENTS.items():
-        await connection.execute(f"PREPARE looked_at AS {text}")
-        count = len(set(re.findall(r"\$(\d+)", text)))
-        arguments = f"({', '.join(['NULL'] * count)})" if count else ""
-        plan = [record[0].strip() for record in await connection.fetch(f"EXPLAIN EXECUTE looked_at{arguments}")]
-        await connection.execute("DEALLOCATE looked_at")
+    async for name, plan in _plans(connection):
         for line, following in zip(plan, [*plan[1:], ""], strict=True):
             scanned = "Seq Scan on" in line and any(table in line for table in TABLES)
             unkeyed = re.search(r"Index (Only )?Scan (using|on)", line) and not re.match(KEYS, following)
             if (scanned or unkeyed) and SMALL not in line:
                 found[name] = f"{line} / {following}"
     return found
+
+
+async def _plans(connection: Any) -> AsyncIterator[tuple[str, list[str]]]:
+    """Yield each statement's name and the lines of its generic plan."""
+    for name, text in STATEMENTS.items():
+        await connection.execute(f"PREPARE looked_at AS {text}")
+        count = len(set(re.findall(r"\$(\d+)", text)))
+        arguments = f"({', '.join(['NULL'] * count)})" if count else ""
+        plan = [record[0].strip() for record in await connection.fetch(f"EXPLAIN EXECUTE looked_at{arguments}")]
+        await connection.execute("DEALLOCATE looked_at")
+        yield name, plan
+
+
+PACKS = {"insert_links", "insert_field_keys", "insert_assets", "insert_sale_listings", "insert_rental_listings"}
+"""These pair each website with the rows of its pack: a batch has few packs, and most pairs become a row."""
+
+
+async def test_no_hot_statement_compares_each_of_a_batch_with_each(filled: Any) -> None:
+    """Without hash joins, a list joined with a list costs the square of the batch: 9,216 comparisons for 96."""
+    paired = {name async for name, plan in _plans(filled) if any("Join Filter" in line for line in plan)}
+    assert paired - {"consumer/appear"} == {f"seeders/{name}" for name in PACKS}, "appear is for one process at a time"
 
 
 READ = """
