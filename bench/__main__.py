@@ -46,12 +46,12 @@ async def measure(servers: Servers, asked: argparse.Namespace) -> Results:
     fewer = max(1, asked.repeats // 2)
     results.drains = await _drains(servers, [NAIVE, SERVICE], asked.repeats, asked.websites)
     if "latency" in asked.only:
-        for contestant in in_turn([NAIVE, SERVICE], fewer):
+        for contestant in in_turn([NAIVE, SERVICE], asked.repeats):
             steady = await latency(servers, contestant, rate=RATE, seconds=LATENCY_SECONDS)
             results.latencies.append(steady)
             say(f"{steady.contestant:>22}  p50 {steady.p50:6.1f} ms, p99 {steady.p99:6.1f} ms")
     if "burst" in asked.only:
-        for contestant in in_turn([NAIVE, FIFO, SERVICE], fewer):
+        for contestant in in_turn([NAIVE, FIFO, SERVICE], asked.repeats):
             came = await burst(servers, contestant, asked.websites, retry=contestant != NAIVE)
             results.bursts.append(came)
             say(
