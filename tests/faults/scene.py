@@ -16,6 +16,7 @@ from uuid import uuid4
 import aio_pika
 import asyncpg
 from aiormq.exceptions import ChannelNotFoundEntity
+from yarl import URL
 
 from consumer.app import App
 from consumer.broker_rabbitmq import RabbitBroker
@@ -117,9 +118,17 @@ class Scene:
 
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[Any]:
-        """Lend a channel with confirms to the broker, by no proxy."""
-        async with await aio_pika.connect(self.amqp_url, timeout=20) as opened:
+        """Lend a channel with confirms to the broker, by no proxy.
+
+        Closed even where it could not connect: aio-pika closes a forgotten connection in `__del__`, and in a thread,
+        where garbage may be collected too, that leaves a coroutine that nobody awaits.
+        """
+        opened = aio_pika.Connection(URL(self.amqp_url))
+        try:
+            await opened.connect(timeout=20)
             yield await opened.channel(publisher_confirms=True)
+        finally:
+            await opened.close()
 
     # ------------------------------------------------------------------------------------------------ what happens
 
