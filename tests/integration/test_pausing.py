@@ -208,15 +208,19 @@ async def test_who_starts_while_all_are_paused_starts_paused(start: Start, store
 async def test_a_worker_that_cannot_ask_takes_nothing(start: Start, database_url: str) -> None:
     """Whether it is paused it does not know, so it waits and says why; what it knew once holds while it cannot ask."""
     connection = await asyncpg.connect(database_url)
-    await connection.execute("ALTER TABLE provisioning_pauses RENAME TO elsewhere")
+    # Refused when it is said, not when it is prepared: a session that cannot be prepared pauses everything by itself.
+    refuse = "ALTER TABLE provisioning_workers ADD CONSTRAINT nobody CHECK (false) NOT VALID"
+    await connection.execute(refuse)
     async with start() as service:
         await service.created(1)
-        asked = "not known yet: PostgreSQL 42P01"
+        asked = "not known yet: PostgreSQL 23514"
         await until(lambda: _true(asked in service.app.gate.reasons[OPERATOR]), 10, "it says why")
         assert len(service.broker.ready(service.topology.signups)) == 1
-        await connection.execute("ALTER TABLE elsewhere RENAME TO provisioning_pauses")
+        await connection.execute("ALTER TABLE provisioning_workers DROP CONSTRAINT nobody")
         await service.reaches(1, "live")
-        await connection.execute("ALTER TABLE provisioning_pauses RENAME TO elsewhere")
+        await connection.execute(refuse)
+        with pytest.raises(asyncpg.CheckViolationError):
+            await service.app.presence.run_once()
         await service.created(2)
         await service.reaches(2, "live")
     await connection.close()
