@@ -1,4 +1,4 @@
-"""Section C: what a RabbitMQ may do to its clients, and what people may do to it. See also acceptance/test_outages.py."""
+"""Section C: what RabbitMQ may do to its clients, and what people may do to it. See also acceptance/test_outages.py."""
 
 import asyncio
 import os
