@@ -301,6 +301,11 @@ async def lent(
         await administer(servers, f"DROP DATABASE {database} WITH (FORCE)")
 
 
+async def checkpoint(servers: Servers) -> None:
+    """Write a checkpoint before a run: one in the middle of it would be somebody's bad luck."""
+    await administer(servers, "CHECKPOINT")
+
+
 async def administer(servers: Servers, statement: str) -> None:
     """Run a statement that belongs to no run."""
     connection = await asyncpg.connect(servers.postgres.url)

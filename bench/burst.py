@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from bench.arena import Contestant, Run, Servers, administer, running
+from bench.arena import Contestant, Run, Servers, checkpoint, running
 from bench.exactness import check
 from ops import sending
 from statemachine import Trigger
@@ -34,7 +34,7 @@ async def burst(servers: Servers, contestant: Contestant, websites: int, *, retr
         failed = await _failed_website(run) if retry else None
         warm = await run.live()
         signups = run.signups(websites)
-        await administer(servers, "CHECKPOINT")  # one in the middle of a run would be somebody's bad luck
+        await checkpoint(servers)
         began = time.time()
         await sending.publish_all(run.signup_system, list(signups.values()))
         asked = 0.0

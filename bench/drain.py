@@ -5,7 +5,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-from bench.arena import REST_SECONDS, Contestant, Servers, administer, running
+from bench.arena import REST_SECONDS, Contestant, Servers, checkpoint, running
 from bench.exactness import STEPS, check
 from bench.meter import Cpu, peak_rss_mib
 
@@ -42,7 +42,7 @@ async def drain(
         before = await run.live()
         run.signal(signal.SIGSTOP)
         await run.sign_up(websites)
-        await administer(servers, "CHECKPOINT")  # one in the middle of a run would be somebody's bad luck
+        await checkpoint(servers)
         cpu, began = run.cpu(), time.monotonic()
         run.signal(signal.SIGCONT)
         ended = await run.until_live(before + websites)

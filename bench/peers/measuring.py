@@ -4,7 +4,7 @@ import asyncio
 import signal
 import time
 
-from bench.arena import REST_SECONDS, NotExact, Servers, administer, lent
+from bench.arena import REST_SECONDS, NotExact, Servers, checkpoint, lent
 from bench.drain import Drain
 from bench.exactness import STEPS
 from bench.latency import Latency
@@ -18,7 +18,7 @@ async def drain(servers: Servers, peer: Peer, websites: int) -> Drain:
         before = await run.live()
         run.signal(signal.SIGSTOP)
         await run.sign_up(websites)
-        await administer(servers, "CHECKPOINT")
+        await checkpoint(servers)
         cpu, began = run.cpu(), time.monotonic()
         run.signal(signal.SIGCONT)
         ended = await run.until_live(before + websites)

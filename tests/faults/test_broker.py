@@ -71,8 +71,8 @@ async def test_an_alarm(own_scene: Scene, own_rabbitmq: RabbitServer, scaled: Sc
             await until(wanted, SECONDS, "room for more signups")
 
     signing_up = asyncio.create_task(keep_signing_up())
-    await own_scene.live(1)
     try:
+        await own_scene.live(1)
         await ctl(own_rabbitmq, *on.split())
         alarmed.set()
         await own_scene.paused("publishing", 2)
