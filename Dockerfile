@@ -7,7 +7,7 @@ COPY requirements.txt requirements-dev.txt ./
 # The build backend comes with its hash too, out of the lock for development. Nothing of /tools goes into the image.
 RUN python -m venv /tools && /tools/bin/pip install --require-hashes --only-binary :all: -r requirements-dev.txt
 RUN python -m venv /venv && /venv/bin/pip install --require-hashes --only-binary :all: -r requirements.txt
-COPY pyproject.toml README.md schema.sql ./
+COPY pyproject.toml README.md ./
 COPY statemachine statemachine
 COPY seeders seeders
 COPY consumer consumer

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.arena import FIFO, NAIVE, ROOT, SERVICE, Contestant, NotExact, Servers, in_turn
+from bench.arena import FIFO, NAIVE, ROOT, SERVICE, Contestant, NotExactError, Servers, in_turn
 from bench.burst import burst
 from bench.chart import chart
 from bench.drain import Drain, drain
@@ -21,7 +21,9 @@ from bench.machine import describe
 from bench.page import page
 from bench.results import Results
 from bench.size import sizes
-from ops.local_servers import LocalServerError, ensure_rabbitmq_installed, private_postgres, private_rabbitmq
+from ops.sandbox.child_process import LocalServerError
+from ops.sandbox.postgres import private_postgres
+from ops.sandbox.rabbitmq import private_rabbitmq
 
 RATE = 20.0
 LATENCY_SECONDS = 10.0
@@ -111,10 +113,9 @@ def main() -> int:
     asked, began = arguments(), time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="provisioner-bench-"))
     try:
-        ensure_rabbitmq_installed(may_install=True)
         with private_postgres() as postgres, private_rabbitmq() as rabbitmq:
             results = asyncio.run(measure(Servers(postgres, rabbitmq, folder), asked))
-    except (LocalServerError, NotExact) as error:
+    except (LocalServerError, NotExactError) as error:
         say(f"bench: {error}")
         return 1
     finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import secrets
 import signal
 import sys
@@ -15,11 +16,19 @@ from typing import Any, TypeVar
 import asyncpg
 
 from bench.meter import Cpu, cpu_seconds
-from consumer.broker import Message, PublisherSession, QueueCounts
-from consumer.broker_rabbitmq import RabbitBroker
-from consumer.topology import Topology
-from ops.local_servers import PostgresServer, RabbitServer
-from ops.sending import publish_all, website_created
+from consumer.broker.protocol import Message, PublisherSession, QueueCounts
+from consumer.broker.rabbitmq.adapter import RabbitBroker
+from consumer.broker.topology import Topology
+from consumer.store import schema_installation
+from consumer.store.database import Store
+from ops.publishing import publish_all, website_created
+from ops.sandbox.postgres import PostgresServer
+from ops.sandbox.rabbitmq import RabbitServer
+
+INHERITED = re.compile(
+    r"PATH|HOME|USER|LOGNAME|TMPDIR|TZ|LANG|LC_.*|LD_LIBRARY_PATH|VIRTUAL_ENV|PYTHONPATH|PYTHONDONTWRITEBYTECODE"
+)
+"""The variables that contestants inherit: no others, since a shell may have set secrets for other programs."""
 
 ROOT = Path(__file__).parents[1]
 SITE_TYPES = ("residential", "commercial", "vacation_rental")
@@ -69,7 +78,7 @@ def signup_of(website_id: int) -> dict[str, Any]:
     }
 
 
-class NotExact(Exception):  # noqa: N818 - says what it is
+class NotExactError(Exception):
     """A run has not done exactly what was asked; its figures are worth nothing."""
 
 
@@ -108,7 +117,7 @@ class Run:
 
     async def open(self) -> None:
         """Make its tables and queues, and connect the signup system."""
-        await self.connection.execute((ROOT / "schema.sql").read_text())
+        await make_schema(self.servers.database_url(self.database))
         self.before = await self.connection.fetchval("SELECT coalesce(max(id), 0) FROM pwb_websites")
         await self.broker.declare(self.topology)
         self.signup_system = await self.broker.open_publisher()
@@ -138,7 +147,7 @@ class Run:
 
     def environment(self) -> dict[str, str]:
         """Return what its processes are told."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PROVISIONER_")}
+        kept = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
         settings = {
             "DATABASE_URL": self.servers.database_url(self.database),
             "AMQP_URL": self.servers.rabbitmq.url,
@@ -226,16 +235,16 @@ class Run:
         """Wait until a question to the database has at least this answer; return when, by time.monotonic().
 
         Raises:
-            NotExact: it stands still.
+            NotExactError: it stands still.
         """
         best, since = 0, time.monotonic()
         while (found := await self.connection.fetchval(question, *arguments)) < count:
             if found > best:
                 best, since = found, time.monotonic()
             if time.monotonic() - since > PATIENCE_SECONDS:
-                raise NotExact(self.told(f"stands at {found} of {count} ({question})"))
+                raise NotExactError(self.told(f"stands at {found} of {count} ({question})"))
             if ended := [process.returncode for process in self.processes if process.returncode is not None]:
-                raise NotExact(self.told(f"worker processes ended with {ended}"))
+                raise NotExactError(self.told(f"worker processes ended with {ended}"))
             await asyncio.sleep(LOOK_SECONDS)
         return time.monotonic()
 
@@ -304,6 +313,15 @@ async def lent(
 async def checkpoint(servers: Servers) -> None:
     """Write a checkpoint before a run: one in the middle of it would be somebody's bad luck."""
     await administer(servers, "CHECKPOINT")
+
+
+async def make_schema(url: str) -> None:
+    """Bring a database to the service's schema, as `provisioner init` does."""
+    store = Store(url, size=3)
+    try:
+        await schema_installation.apply(store)
+    finally:
+        await store.close()
 
 
 async def administer(servers: Servers, statement: str) -> None:

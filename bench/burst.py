@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench.arena import Contestant, Run, Servers, checkpoint, running
 from bench.exactness import check
-from ops import sending
+from ops import publishing
 from statemachine import Trigger
 
 RETRY_AFTER = 0.25
@@ -36,7 +36,7 @@ async def burst(servers: Servers, contestant: Contestant, websites: int, *, retr
         signups = run.signups(websites)
         await checkpoint(servers)
         began = time.time()
-        await sending.publish_all(run.signup_system, list(signups.values()))
+        await publishing.publish_all(run.signup_system, list(signups.values()))
         asked = 0.0
         if failed:
             await run.until_live(warm + int(websites * RETRY_AFTER))
@@ -76,5 +76,5 @@ async def _failed_website(run: Run) -> int:
 
 
 async def _command(run: Run, website_id: int, trigger: Trigger, *, seq: int) -> None:
-    message = sending.command(run.topology, trigger, website_id, seq, actor="bench", reason="to measure it")
-    await sending.publish_all(run.signup_system, [run.in_line(message)])
+    message = publishing.operator_command(run.topology, trigger, website_id, seq, actor="bench", reason="to measure it")
+    await publishing.publish_all(run.signup_system, [run.in_line(message)])

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from bench.arena import SITE_TYPES, NotExact, Run
-from consumer.app import SHIPPED_PACKS
+from bench.arena import SITE_TYPES, NotExactError, Run
+from consumer.factories import SHIPPED_PACKS
 from seeders import PackLibrary
+from statemachine import CHAIN
 
-STEPS = 7
+STEPS = len(CHAIN) - 1
 """Transitions from website.created to live."""
 LISTED = "realty_asset_id IN (SELECT id FROM pwb_realty_assets WHERE website_id > $1)"
 OWNED = {"pwb_field_keys": "pwb_website_id > $1", "pwb_sale_listings": LISTED, "pwb_rental_listings": LISTED}
@@ -19,7 +20,7 @@ async def check(run: Run) -> None:
     What was in the database before the run is not looked at.
 
     Raises:
-        NotExact: saying what is wrong.
+        NotExactError: saying what is wrong.
     """
     count = run.signed_up
     live = await run.live()
@@ -41,7 +42,7 @@ async def check(run: Run) -> None:
     left = {queue.name: (await run.counts(queue.name)).ready for queue in run.topology.queues}
     wrong += [f"{ready} messages left in {name.partition('.')[2]}" for name, ready in left.items() if ready]
     if wrong:
-        raise NotExact(f"{run.contestant.name}: of {count} websites, {'; '.join(wrong)}")
+        raise NotExactError(f"{run.contestant.name}: of {count} websites, {'; '.join(wrong)}")
 
 
 async def _rows_expected(ids: Sequence[int]) -> dict[str, int]:

@@ -10,8 +10,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.arena import NAIVE, NotExact, Run, Servers, running
+from bench.arena import NAIVE, NotExactError, Run, Servers, running
 from bench.exactness import STEPS
+from bench.naive import COMPLETE
+from bench.naive import STEPS as WAY
 
 CLIENTS = 8
 MODEL = 2
@@ -63,7 +65,7 @@ async def floor(servers: Servers, *, websites: int, seconds: float) -> Floor:
         used = run.cpu() - cpu
         done = await _transitions(run) - before
         if not (rate := TPS.search(said)):
-            raise NotExact(f"pgbench said nothing of its speed: {said[-500:]}")
+            raise NotExactError(f"pgbench said nothing of its speed: {said[-500:]}")
         return Floor(websites, float(rate[1]) * STEPS * websites, used.postgres * 1000 / done)
 
 
@@ -82,7 +84,7 @@ async def _pgbench(servers: Servers, run: Run, script: Path, websites: int, seco
     )  # fmt: skip
     said, _ = await process.communicate()
     if process.returncode != 0:
-        raise NotExact(f"pgbench ended with {process.returncode}: {said.decode()[-500:]}")
+        raise NotExactError(f"pgbench ended with {process.returncode}: {said.decode()[-500:]}")
     return said.decode()
 
 
@@ -102,27 +104,21 @@ def _script() -> str:
         "complete_field_keys": _copy("pwb_field_keys"),
         "seed_properties": _properties(),
     }
-    chain = [
-        "pending", "owner_assigned", "agency_created", "links_created", "field_keys_created", "properties_seeded",
-        "ready", "live",
-    ]  # fmt: skip
-    triggers = [*work, "mark_ready", "go_live"]
     parts = ["SELECT nextval('floor') AS first \\gset", "\\set last :first + :websites - 1"]
-    for seq, trigger in enumerate(triggers, start=1):
-        before, after = chain[seq - 1], chain[seq]
+    for seq, (trigger, step) in enumerate(WAY.items(), start=1):
         parts += [
             "BEGIN;",
             _register() if seq == 1 else "",
             f"SELECT subdomain, provisioning_state FROM pwb_websites WHERE {MINE} ORDER BY id FOR NO KEY UPDATE;",
             work.get(trigger, ""),
-            guard.get(trigger, "") if seq <= len(work) else everything,
+            everything if step.guard == COMPLETE else guard.get(trigger, ""),
             (
-                f"UPDATE pwb_websites SET provisioning_state = '{after}', provisioning_seq = {seq}, updated_at = now() "
-                f"WHERE {MINE};"
+                f"UPDATE pwb_websites SET provisioning_state = '{step.after}', provisioning_seq = {seq}, "
+                f"updated_at = now() WHERE {MINE};"
             ),
             (
                 "INSERT INTO provisioning_transitions (website_id, seq, trigger, from_state, to_state, message_id) "
-                f"SELECT id, {seq}, '{trigger}', '{before}', '{after}', gen_random_uuid() {_each()};"
+                f"SELECT id, {seq}, '{trigger}', '{step.before}', '{step.after}', gen_random_uuid() {_each()};"
             ),
             "COMMIT;",
         ]
@@ -146,7 +142,7 @@ def _owner() -> str:
         f"SELECT id || '@example.com', 'Ana', 'Silva', id, now(), now() {_each()};\n"
         "INSERT INTO pwb_user_memberships (user_id, website_id, role, created_at, updated_at) "
         f"SELECT u.id, e.id, 'owner', now(), now() {_each().replace('AS id', 'AS e (id)')} "
-        "JOIN pwb_users AS u ON u.email = e.id || '@example.com';"
+        "JOIN pwb_users AS u ON lower(u.email) = e.id || '@example.com';"
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench.arena import Contestant, Servers, running
 from bench.exactness import check
 from bench.figures import percentile
-from ops.sending import publish_all
+from ops.publishing import publish_all
 
 
 @dataclass(frozen=True, slots=True)

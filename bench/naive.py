@@ -18,10 +18,11 @@ import aio_pika
 import asyncpg
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from consumer.app import SHIPPED_PACKS
+from consumer.broker.topology import Topology
 from consumer.config import load_settings
-from consumer.topology import Topology
+from consumer.factories import SHIPPED_PACKS
 from seeders import Pack, PackLibrary
+from statemachine import steps
 
 PREFETCH = 32
 """Enough to keep the ten connections of asyncpg's default pool busy. 16 and 64 were no faster."""
@@ -41,18 +42,23 @@ class Step:
 
 OWNER = "SELECT EXISTS (SELECT FROM pwb_user_memberships WHERE website_id = $1 AND role = 'owner' AND active)"
 AGENCY = "SELECT EXISTS (SELECT FROM pwb_agencies WHERE website_id = $1)"
-LINKS = "SELECT count(*) >= 3 FROM pwb_links WHERE website_id = $1"
-FIELD_KEYS = "SELECT count(*) >= 5 FROM pwb_field_keys WHERE pwb_website_id = $1"
+LINKS = f"SELECT count(*) >= {steps.LINKS.minimum} FROM pwb_links WHERE website_id = $1"
+FIELD_KEYS = f"SELECT count(*) >= {steps.FIELD_KEYS.minimum} FROM pwb_field_keys WHERE pwb_website_id = $1"
 COMPLETE = f"SELECT ({OWNER}) AND ({AGENCY}) AND ({LINKS}) AND ({FIELD_KEYS})"
 
+GUARDS = {
+    "assign_owner": OWNER,
+    "complete_agency": AGENCY,
+    "complete_links": LINKS,
+    "complete_field_keys": FIELD_KEYS,
+    "mark_ready": COMPLETE,
+    "go_live": COMPLETE,
+}
+WAY = [step for step in steps.STEPS if not step.skips]
+FOLLOWING = [*(step.trigger.value for step in WAY[1:]), None]
 STEPS = {
-    "assign_owner": Step("pending", "owner_assigned", OWNER, "complete_agency"),
-    "complete_agency": Step("owner_assigned", "agency_created", AGENCY, "complete_links"),
-    "complete_links": Step("agency_created", "links_created", LINKS, "complete_field_keys"),
-    "complete_field_keys": Step("links_created", "field_keys_created", FIELD_KEYS, "seed_properties"),
-    "seed_properties": Step("field_keys_created", "properties_seeded", "", "mark_ready"),
-    "mark_ready": Step("properties_seeded", "ready", COMPLETE, "go_live"),
-    "go_live": Step("ready", "live", COMPLETE, None),
+    step.trigger.value: Step(step.source.value, step.target.value, GUARDS.get(step.trigger, ""), following)
+    for step, following in zip(WAY, FOLLOWING, strict=True)
 }
 
 REGISTER = """
@@ -73,10 +79,10 @@ HISTORY = """
     VALUES ($1, $2, $3, $4, $5, $6, statement_timestamp())"""
 INSERT_USER = """
     INSERT INTO pwb_users (email, first_names, last_names, website_id, created_at, updated_at)
-    VALUES ($1, $2, $3, $4, now(), now()) ON CONFLICT (email) DO NOTHING"""
+    VALUES ($1, $2, $3, $4, now(), now()) ON CONFLICT (lower(email)) DO NOTHING"""
 INSERT_MEMBERSHIP = """
     INSERT INTO pwb_user_memberships (user_id, website_id, role, created_at, updated_at)
-    SELECT id, $1::bigint, 'owner', now(), now() FROM pwb_users WHERE email = $2 ON CONFLICT DO NOTHING"""
+    SELECT id, $1::bigint, 'owner', now(), now() FROM pwb_users WHERE lower(email) = $2 ON CONFLICT DO NOTHING"""
 INSERT_AGENCY = """
     INSERT INTO pwb_agencies (website_id, display_name, email_primary, created_at, updated_at)
     VALUES ($1, $2, $3, now(), now()) ON CONFLICT (website_id) DO NOTHING"""
@@ -213,7 +219,8 @@ class Stepping:
             website = await connection.fetchrow(LOCK, website_id)
             if website is None or website["provisioning_state"] != step.before:
                 return None  # a duplicate
-            await self._seed(connection, trigger, website_id, website, body)
+            for statement, *arguments in seeding(trigger, website_id, website, body, self._packs):
+                await connection.execute(statement, *arguments)
             after, following = step.after, step.next
             if step.guard and not await connection.fetchval(step.guard, website_id):
                 raise RuntimeError(f"website {website_id} lacks what {trigger} needs")
@@ -222,29 +229,30 @@ class Stepping:
             await connection.execute(HISTORY, website_id, seq, trigger, step.before, after, message_id)
         return following
 
-    async def _seed(self, connection: Any, trigger: str, website_id: int, website: Any, body: dict[str, Any]) -> None:
-        match trigger:
-            case "assign_owner":
-                owner = body["owner"]
-                first, _, last = owner["name"].rpartition(" ")
-                await connection.execute(INSERT_USER, owner["email"], first, last, website_id)
-                await connection.execute(INSERT_MEMBERSHIP, website_id, owner["email"])
-            case "complete_agency":
-                name = website["subdomain"].replace("-", " ").title()
-                await connection.execute(INSERT_AGENCY, website_id, name, website["owner_email"])
-            case "complete_links":
-                await connection.execute(INSERT_LINKS, website_id, *self._packs[website["site_type"]].links)
-            case "complete_field_keys":
-                await connection.execute(INSERT_FIELD_KEYS, website_id, *self._packs[website["site_type"]].field_keys)
-            case "seed_properties":
-                rows = self._packs[website["site_type"]]
-                await connection.execute(INSERT_ASSETS, website_id, *rows.assets)
-                if rows.sales:
-                    await connection.execute(INSERT_SALES, website_id, *rows.sales)
-                if rows.rentals:
-                    await connection.execute(INSERT_RENTALS, website_id, *rows.rentals)
-            case _:
-                pass
+
+def seeding(trigger: str, website_id: int, website: Any, body: dict[str, Any], packs: dict[str, Rows]) -> list[Any]:
+    """Return the inserts of a step, each a statement followed by its arguments."""
+    match trigger:
+        case "assign_owner":
+            owner = body["owner"]
+            first, _, last = owner["name"].rpartition(" ")
+            return [
+                (INSERT_USER, owner["email"], first, last, website_id),
+                (INSERT_MEMBERSHIP, website_id, owner["email"]),
+            ]
+        case "complete_agency":
+            name = website["subdomain"].replace("-", " ").title()
+            return [(INSERT_AGENCY, website_id, name, website["owner_email"])]
+        case "complete_links":
+            return [(INSERT_LINKS, website_id, *packs[website["site_type"]].links)]
+        case "complete_field_keys":
+            return [(INSERT_FIELD_KEYS, website_id, *packs[website["site_type"]].field_keys)]
+        case "seed_properties":
+            rows = packs[website["site_type"]]
+            tables = (INSERT_ASSETS, rows.assets), (INSERT_SALES, rows.sales), (INSERT_RENTALS, rows.rentals)
+            return [(statement, website_id, *columns) for statement, columns in tables if columns]
+        case _:
+            return []
 
 
 async def packs_by_site_type() -> dict[str, Rows]:

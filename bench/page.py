@@ -9,7 +9,7 @@ from bench.results import Results
 from bench.size import LARGE, SMALL, WHOLE
 
 PARTS = ("workers", "postgres", "rabbitmq", "total")
-Row = tuple[str, ...]
+LogRow = tuple[str, ...]
 
 INTRODUCTION = (
     "Written by `make bench`: the last run, as it came out. Every figure is a median, with the smallest and the "
@@ -20,7 +20,8 @@ CONTESTANTS = (
     "**naive** is [bench/naive.py](../bench/naive.py): one message, one transaction, by hand with aio-pika and "
     "asyncpg, no events, no deduplication, no retries, no logs; it writes the same rows. **service** is `provisioner "
     "worker` as it ships: log, events, admission, dispatcher, JSON logs into a file. After each run all websites must "
-    "be live, with seven log rows and every row of their packs once, and the queues empty, or the benchmark fails."
+    "be live, with a log row for each step and every row of their packs once, and the queues empty, or the benchmark "
+    "fails."
 )
 
 
@@ -45,7 +46,7 @@ def page(results: Results) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def table(head: Row, rows: Iterable[Row]) -> str:
+def table(head: LogRow, rows: Iterable[LogRow]) -> str:
     """Return a table, its first column to the left and all others to the right."""
     lines = [head, tuple("---" if not place else "---:" for place in range(len(head))), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -145,7 +146,7 @@ def _latency(results: Results) -> str:
 def _burst(results: Results) -> str:
     if not results.bursts:
         return ""
-    rows: list[Row] = []
+    rows: list[LogRow] = []
     for name, runs in by_name(results.bursts, lambda run: run.contestant).items():
         known = [run for run in runs if run.retried is not None and run.overtaken is not None]
         rows.append(

@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from bench.arena import ROOT, SERVICE, Servers, administer, in_turn
+from bench.arena import SERVICE, Servers, administer, in_turn, make_schema
 from bench.drain import Drain, drain
+from bench.exactness import STEPS
 
 SMALL, LARGE = 1_000, 1_000_000
 """Live websites that are there before a run, and as many rows of the log."""
@@ -23,11 +24,11 @@ INSERT INTO pwb_websites (id, subdomain, site_type, owner_email, provisioning_st
                           provisioning_published_seq, provisioning_due_at, provisioning_started_at,
                           provisioning_completed_at, created_at, updated_at)
 SELECT n, 'sunny-meadow-' || {{count}} + n % {SPREAD} || '-' || n, 'residential',
-       'owner-' || {{count}} + n % {SPREAD} || '-' || n || '@example.com', 'live', 7, 7, NULL, now(), now(), now(),
-       now()
+       'owner-' || {{count}} + n % {SPREAD} || '-' || n || '@example.com', 'live', {STEPS}, {STEPS}, NULL, now(), now(),
+       now(), now()
   FROM generate_series(1, {{count}}) AS n;
 INSERT INTO provisioning_transitions (website_id, seq, trigger, from_state, to_state, message_id, detail)
-SELECT n, 7, 'go_live', 'ready', 'live', gen_random_uuid(),
+SELECT n, {STEPS}, 'go_live', 'ready', 'live', gen_random_uuid(),
        jsonb_build_object('subdomain', 'sunny-meadow-' || n, 'progress', 100, 'message', 'The website is live.')
   FROM generate_series(1, {{count}}) AS n;
 INSERT INTO pwb_users (id, email, first_names, last_names, website_id, created_at, updated_at)
@@ -74,7 +75,7 @@ async def filled(servers: Servers, websites: int) -> AsyncIterator[str]:
     try:
         connection = await asyncpg.connect(servers.database_url(database))
         try:
-            await connection.execute((ROOT / "schema.sql").read_text())
+            await make_schema(servers.database_url(database))
             await connection.execute(NO_AUTOVACUUM)
             await connection.execute(STORED.format(count=websites))
             await connection.execute("VACUUM ANALYZE")

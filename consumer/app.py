@@ -1,80 +1,75 @@
-"""The composition root: puts one worker process together, runs it, and stops it well."""
+"""The composition root of one worker process: composes, runs and stops it."""
 
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from consumer import failpoints
-from consumer.admission import Admission
-from consumer.backoff import Backoff
-from consumer.broker import Broker
-from consumer.census import Census
+from consumer.broker.protocol import Broker
+from consumer.broker.topology import Topology
 from consumer.config import Settings
-from consumer.consumption import Consumption
-from consumer.database_probe import DatabaseProbe
-from consumer.dispatcher import Dispatcher
-from consumer.errors import Infrastructure, classify
-from consumer.gate import Gate
-from consumer.health import Health
-from consumer.intake import Intake
-from consumer.listener import Listener
-from consumer.logs import log
-from consumer.presence import Presence
-from consumer.provision import Policy, Provision
-from consumer.publisher import Publisher
-from consumer.store import Store
-from consumer.topology import Topology
-from consumer.worker import DATABASE, Worker
+from consumer.error_classification import Infrastructure, classify
+from consumer.factories import make_broker, make_packs, make_store
+from consumer.monitoring.cluster_metrics import ClusterMetrics
+from consumer.monitoring.health import Health
+from consumer.monitoring.http_server import HttpServer
+from consumer.monitoring.prometheus_page import PrometheusPage
+from consumer.provisioning.use_case import Policy, ProvisioningUseCase
+from consumer.store.database import Store
+from consumer.telemetry.logs import log
+from consumer.worker.buffer import Buffer
+from consumer.worker.database_recovery import DatabaseProbe, raise_for_wrong_setting
+from consumer.worker.delivery_settlement import Settlement
+from consumer.worker.due_dispatcher import Dispatcher
+from consumer.worker.gate import ClosedBy, Gate
+from consumer.worker.heartbeat_and_pause import Heartbeat
+from consumer.worker.publisher import Publisher
+from consumer.worker.reconnect_backoff import Backoff
+from consumer.worker.signup_admission import Admission
+from consumer.worker.stop_signals import on_parent_gone, stop_signals
+from consumer.worker.subscriber import Subscriber
+from consumer.worker.view_refresher import ViewRefresher
+from consumer.worker.worker_loop import Worker
 from seeders import PackLibrary, Seeders
 
 CANCEL_AGAIN_SECONDS = 0.25
-SHIPPED_PACKS = Path(__file__).parents[1] / "seeders" / "packs"
-MAX_PACK_WARNINGS = 20
-"""A pack of thousands of properties may warn of each; who mends it needs the first."""
 
 
-def make_broker(settings: Settings) -> Broker:
-    """Return the broker that the settings name. The client library is imported here and not above: tools that only
-    read the database start faster, and weigh less, without it."""
-    from consumer.broker_rabbitmq import RabbitBroker  # noqa: PLC0415
+async def run_worker(settings: Settings) -> None:
+    """Run one worker process until it is signalled."""
+    failpoints.arm(settings.failpoints)
+    app = App(settings)
+    loop = asyncio.get_running_loop()
 
-    return RabbitBroker(
-        settings.amqp_url.get_secret_value(),
-        timeout_seconds=settings.broker_timeout_seconds,
-        heartbeat_seconds=settings.heartbeat_seconds,
-    )
+    def stop() -> None:
+        if not app.stopping.is_set():
+            app.stopping.set()
+            # A drain that cannot end, whatever the reason, ends here.
+            loop.call_later(settings.drain_seconds + 2, os._exit, 1)
 
+    def stop_by(signum: int) -> None:
+        if app.stopping.is_set() and signum != signal.SIGHUP:
+            log.warning("stopping at once", signal=signal.Signals(signum).name)
+            os._exit(1)
+        stop()
 
-def make_store(settings: Settings, *, size: int) -> Store:
-    """Return the store that the settings name, with up to `size` connections."""
-    return Store(
-        settings.database_url.get_secret_value(),
-        size=size,
-        lock_timeout_seconds=settings.lock_timeout_seconds,
-        statement_timeout_seconds=settings.statement_timeout_seconds,
-        command_timeout_seconds=settings.command_timeout_seconds,
-        idle_transaction_seconds=settings.idle_transaction_seconds,
-    )
+    def parent_gone() -> None:
+        log.warning("stopping", reason="the parent process has ended")
+        stop()
 
-
-def make_packs(settings: Settings) -> PackLibrary:
-    """Return the seed packs: the settings' own folder before those that ship."""
-    return PackLibrary([*([settings.packs_dir] if settings.packs_dir else []), SHIPPED_PACKS], warn=_pack_warned)
-
-
-def _pack_warned(pack: str, warnings: tuple[str, ...]) -> None:
-    for warning in warnings[:MAX_PACK_WARNINGS]:
-        log.warning("pack warning", pack=pack, reason=warning)
-    if (more := len(warnings) - MAX_PACK_WARNINGS) > 0:
-        log.warning("pack warning", pack=pack, reason=f"and {more} more")
+    for signum in stop_signals():
+        with suppress(NotImplementedError):
+            loop.add_signal_handler(signum, stop_by, signum)
+    if settings.parent_pipe is not None:
+        on_parent_gone(settings.parent_pipe, parent_gone)
+    await app.run()
 
 
 class App:
-    """One worker process: a consumer, a publisher, a dispatcher, and workers between them."""
+    """One worker process: a subscriber, a publisher, a dispatcher, and workers between them."""
 
     def __init__(
         self,
@@ -84,31 +79,33 @@ class App:
         store: Store | None = None,
         packs: PackLibrary | None = None,
     ) -> None:
-        """Compose it; `broker`, `store` and `packs` may be handed in, by the demo and by tests."""
+        """Compose it; the demo and tests bring a `broker`, a `store` or `packs` of their own."""
         self.settings = settings
         self.topology = Topology(settings.namespace)
         self.broker = broker or make_broker(settings)
-        # One connection a worker, one each for dispatcher, admission, probe, and the census with its lock; presence and
-        # readiness borrow for a moment.
-        self.store = store or make_store(settings, size=settings.concurrency + 3 + settings.answers)
+        self.store = store or make_store(settings, size=settings.pool_size)
+
         self.gate = Gate()
-        self.gate.close(DATABASE, "not connected yet")
+        self.gate.begin_closed(ClosedBy.DATABASE, "not connected yet")
+        self.database_probe = DatabaseProbe(self.store, self.gate, self._backoff())
+
         self.admission = Admission(settings.admission_limit, self._under_way)
-        self.intake = Intake(self.topology.signups, self.admission)
-        self.admission.on_room = self.intake.wake
+        self.buffer = Buffer(self.topology.signups, self.admission)
+        self.admission.on_room = self.buffer.wake
+
         self.publisher = Publisher(
             self.broker, self.gate, self._backoff(), refusal_seconds=2 * settings.watchdog_seconds
         )
-        self.consumption = Consumption(
+        self.subscriber = Subscriber(
             self.broker,
             self.topology,
-            self.intake,
+            self.buffer,
             self._backoff(),
             prefetch=settings.prefetch,
             watchdog_seconds=settings.watchdog_seconds,
         )
-        self.publisher.on_unroutable = self.consumption.doubt
-        self.probe = DatabaseProbe(self.store, self.gate, self._backoff())
+        self.publisher.on_unroutable = self.subscriber.reconnect
+
         self.dispatcher = Dispatcher(
             self.store,
             self.publisher,
@@ -116,24 +113,27 @@ class App:
             self.gate,
             stall_seconds=settings.stall_seconds,
             interval_seconds=settings.dispatch_interval_seconds,
+            base_domain=settings.base_domain,
         )
-        self.presence = Presence(
-            self.store, self.gate, self.consumption, self.intake, interval_seconds=settings.presence_seconds
+        self.heartbeat = Heartbeat(
+            self.store, self.gate, self.subscriber, self.buffer, interval_seconds=settings.presence_seconds
         )
-        library = packs or make_packs(settings)
-        self.workers = [self._worker(library) for _ in range(settings.concurrency)]
-        self.stopping = asyncio.Event()
+        self.view_refresher = ViewRefresher(self.store, self.gate)
+        self.workers, self.stopping = self._make_workers(packs or make_packs(settings)), asyncio.Event()
         self.running: dict[str, asyncio.Task[Any]] = {}
         """The loops of this process by name; none ends before the process does."""
-        self.census = Census(
+
+        self.cluster_metrics = ClusterMetrics(
             self.store, self.broker, self.topology, self.gate, interval_seconds=settings.census_seconds
         )
-        self.listener = Listener(Health(self, self.census).routes) if settings.answers else None
+        prometheus_page = PrometheusPage(self, self.cluster_metrics)
+        routes = {**Health(self).routes, "/metrics": prometheus_page.respond}
+        self.http_server = HttpServer(routes) if settings.serves_health else None
 
     def _backoff(self) -> Backoff:
         return Backoff(self.settings.reconnect_base_seconds, self.settings.reconnect_cap_seconds)
 
-    def _worker(self, packs: PackLibrary) -> Worker:
+    def _make_workers(self, packs: PackLibrary) -> list[Worker]:
         settings = self.settings
         policy = Policy(
             settings.retry_budget,
@@ -141,124 +141,129 @@ class App:
             settings.retry_cap_seconds,
             settings.stall_seconds,
             settings.base_domain,
+            settings.owner_by_id,
         )
-        return Worker(
-            intake=self.intake,
+        settlement = Settlement(
             admission=self.admission,
             gate=self.gate,
-            provision=Provision(self.store, Seeders(packs), policy),
             store=self.store,
             publisher=self.publisher,
             topology=self.topology,
-            batch_size=settings.batch_size,
-            step_timeout_seconds=settings.step_timeout_seconds,
         )
+        return [
+            Worker(
+                buffer=self.buffer,
+                gate=self.gate,
+                use_case=ProvisioningUseCase(self.store, Seeders(packs), policy, on_properties=self.view_refresher.ask),
+                settlement=settlement,
+                batch_size=settings.batch_size,
+                step_timeout_seconds=settings.step_timeout_seconds,
+            )
+            for _ in range(settings.concurrency)
+        ]
 
     async def _under_way(self, ids: Iterable[int]) -> set[int]:
         """Ask the store; while it is away, everything counts as under way."""
         asked = set(ids)
         try:
-            return await self.store.under_way(asked)
+            async with self.store.queries() as queries:
+                return await queries.under_way(asked)
         except Exception as error:
             fault = classify(error)
             if isinstance(fault, Infrastructure):
-                self.gate.close(DATABASE, fault.error)
+                self.gate.close(ClosedBy.DATABASE, fault.error)
             return asked
 
     async def run(self) -> None:
-        """Run until `stopping` is set, then stop well: finish what was started, hand back what was not."""
+        """Run until `stopping` is set, then stop: finish what was started, return the rest to the queues."""
         await failpoints.reach("boot")
-        await self._listen()
-        supervisors = [
-            self._spawn(self.publisher.run(), "publisher"),
-            self._spawn(self.probe.run(), "database probe"),
-            self._spawn(self.admission.run(), "admission"),
-            self._spawn(self.dispatcher.run(), "dispatcher"),
-            self._spawn(self.presence.run(), "presence"),
-            *([self._spawn(self.census.run(), "census")] if self.listener else []),
-        ]
-        workers = [
-            self._spawn(worker.run(self.stopping), f"worker {number}") for number, worker in enumerate(self.workers)
-        ]
-        consumption = self._spawn(self._consume(), "consumption")
-        stopped = self._spawn(self.stopping.wait(), "stop")
+        port = await self._listen()
+        # Before any log line: a start that a wrong setting ends shows one line, the one that names the setting.
+        await self._check_settings()
+        settings = self.settings
+        if port is not None:
+            log.info("listening", host=settings.http_host, port=port)
+        log.info("starting", concurrency=settings.concurrency, namespace=settings.namespace, process=os.getpid())
+        self._start()
         try:
             # None of them ends by itself: one that does takes the process with it, and its error to the log.
-            done, _ = await asyncio.wait(
-                (*supervisors, *workers, consumption, stopped), return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait(self.running.values(), return_when=asyncio.FIRST_COMPLETED)
             self.stopping.set()
-            await self._stop(workers)
+            await self._stop()
         finally:
-            await _ended((*supervisors, *workers, consumption, stopped))
-            await self.consumption.close()
+            await _cancel(self.running.values())
+            await self.subscriber.close()
             await self.store.close()
-            if self.listener:
-                await self.listener.close()
+            if self.http_server:
+                await self.http_server.close()
         for task in done:
-            if task is not stopped and not task.cancelled() and (error := task.exception()):
+            if not task.cancelled() and (error := task.exception()):
                 raise error
 
-    async def _listen(self) -> None:
-        """Answer for our health from the first moment on. Raises CannotListen."""
+    async def _check_settings(self) -> None:
+        """Wait until the database has accepted the settings, or until a stop. Raises ConnectionSettingError."""
+        asked = asyncio.create_task(raise_for_wrong_setting(self.store))
+        stopped = asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait((asked, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                asked.result()
+        finally:
+            await _cancel((asked, stopped))
+
+    async def _listen(self) -> int | None:
+        """Begin to serve health and metrics; return the port, None on a socket or nowhere. Raises ListenError."""
         settings = self.settings
-        if self.listener and settings.http_socket:
-            await self.listener.listen_locally(settings.http_socket)
-        elif self.listener and settings.http_port is not None:
-            port = await self.listener.listen(settings.http_host, settings.http_port)
-            log.info("listening", host=settings.http_host, port=port)
+        if self.http_server and settings.http_socket:
+            await self.http_server.listen_locally(settings.http_socket)
+        elif self.http_server and settings.http_port is not None:
+            return await self.http_server.listen(settings.http_host, settings.http_port)
+        return None
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        task = self.running[name] = asyncio.create_task(coroutine, name=name)
-        return task
+    def _start(self) -> None:
+        loops: dict[str, Coroutine[Any, Any, Any]] = {
+            "publisher": self.publisher.run(),
+            "database probe": self.database_probe.run(),
+            "admission": self.admission.run(),
+            "dispatcher": self.dispatcher.run(),
+            "heartbeat": self.heartbeat.run(),
+            "view refresher": self.view_refresher.run(),
+            **({"cluster metrics": self.cluster_metrics.run()} if self.http_server else {}),
+            **{f"worker {number}": worker.run(self.stopping) for number, worker in enumerate(self.workers)},
+            "subscriber": self._subscribe(),
+            "stop": self.stopping.wait(),
+        }
+        self.running |= {name: asyncio.create_task(loop, name=name) for name, loop in loops.items()}
 
-    async def _consume(self) -> None:
+    async def _subscribe(self) -> None:
         """Consume nothing before the database has answered once."""
-        await self.gate.passed()
-        await self.consumption.run()
+        await self.gate.wait_open()
+        await self.subscriber.run()
 
-    async def _stop(self, workers: list[asyncio.Task[Any]]) -> None:
-        busy = [task for task, worker in zip(workers, self.workers, strict=True) if worker.busy]
-        log.info("stopping", in_flight=self.intake.in_flight, waiting=len(self.intake))
-        for task in workers:
-            if task not in busy:
+    async def _stop(self) -> None:
+        log.info("stopping", in_flight=self.buffer.in_flight, waiting=len(self.buffer))
+        busy: list[asyncio.Task[Any]] = []
+        for number, worker in enumerate(self.workers):
+            task = self.running[f"worker {number}"]
+            if worker.busy:
+                busy.append(task)
+            else:
                 task.cancel()
-        await self.consumption.stop()
-        handed_back = await self.consumption.hand_back()
+        await self.subscriber.stop()
+        handed_back = await self.subscriber.hand_back()
         if busy:
             _, unfinished = await asyncio.wait(busy, timeout=self.settings.drain_seconds)
             if unfinished:
                 log.warning("stopped before the end", count=len(unfinished), seconds=self.settings.drain_seconds)
-        handed_back += await self.consumption.hand_back()
-        await self.presence.leave()
+        handed_back += await self.subscriber.hand_back()
+        await self.heartbeat.leave()
         log.info("stopped", handed_back=handed_back)
 
 
-async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
+async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
     """Cancel tasks until they have ended: aio-pika loses a cancel that comes while it closes a connection."""
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()
         await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def run_worker(settings: Settings) -> None:
-    """Run one worker process until it is signalled."""
-    failpoints.arm(settings.failpoints)
-    app = App(settings)
-    loop = asyncio.get_running_loop()
-
-    def stop(signum: int) -> None:
-        if app.stopping.is_set():
-            log.warning("stopping at once", signal=signal.Signals(signum).name)
-            os._exit(1)
-        app.stopping.set()
-        # A drain that cannot end, whatever the reason, ends here.
-        loop.call_later(settings.drain_seconds + 2, os._exit, 1)
-
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        with suppress(NotImplementedError):
-            loop.add_signal_handler(signum, stop, signum)
-    log.info("starting", concurrency=settings.concurrency, namespace=settings.namespace, process=os.getpid())
-    await app.run()

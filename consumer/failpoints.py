@@ -1,4 +1,4 @@
-"""Places where a test may make this process die, raise, hang or freeze. Unarmed, they cost one comparison.
+"""Failpoints: places where a test may make this process die, raise, hang or freeze. Unarmed, they cost one comparison.
 
     PROVISIONER_FAILPOINTS="post_commit=kill9@2,locked=raise"
 
@@ -27,8 +27,8 @@ NAMES: tuple[Name, ...] = get_args(Name)
 ACTIONS = ("kill9", "raise", "hang", "stop", "cancel")
 
 
-class Injected(Exception):  # noqa: N818
-    """What `raise` raises."""
+class InjectedError(Exception):
+    """The error that the action `raise` raises."""
 
 
 @dataclass(slots=True)
@@ -62,7 +62,8 @@ def arm(text: str) -> None:
         _armed[name] = _Armed(action, int(count or 1))
 
 
-def _is_due(name: Name) -> _Armed | None:
+def _count_hit(name: Name) -> _Armed | None:
+    """Count that a failpoint was reached; return it if it is armed and acts this time."""
     armed = _armed.get(name)
     if armed is None:
         return None
@@ -77,7 +78,7 @@ def _is_due(name: Name) -> _Armed | None:
 
 
 def watched(work: Coroutine[Any, Any, Result]) -> Coroutine[Any, Any, Result]:
-    """Return `work` itself; with `await` armed, wrapped so that its every suspension is counted."""
+    """Return `work` itself; with `await` armed, wrapped so that each of its suspensions is counted."""
     return _counting(work) if "await" in _armed else work
 
 
@@ -87,7 +88,7 @@ async def _counting(work: Coroutine[Any, Any, Result]) -> Result:
 
 @types.coroutine
 def _drive(work: Coroutine[Any, Any, Result]) -> Generator[Any, Any, Result]:
-    """Run a coroutine as `await` does, and look at each suspension."""
+    """Run a coroutine as `await` does, and count each suspension."""
     answer: Any = None
     raised: BaseException | None = None
     while True:
@@ -96,7 +97,7 @@ def _drive(work: Coroutine[Any, Any, Result]) -> Generator[Any, Any, Result]:
         except StopIteration as end:
             result: Result = end.value
             return result
-        match _is_due("await"):
+        match _count_hit("await"):
             case None:
                 pass
             case _Armed(action="cancel"):
@@ -111,10 +112,10 @@ def _drive(work: Coroutine[Any, Any, Result]) -> Generator[Any, Any, Result]:
 
 
 async def reach(name: Name) -> None:
-    """Stand at a failpoint."""
+    """Reach a failpoint: do what it is armed for, if it is."""
     if not _armed:
         return
-    armed = _is_due(name)
+    armed = _count_hit(name)
     if armed is None:
         return
     match armed.action:
@@ -128,4 +129,4 @@ async def reach(name: Name) -> None:
             cast("asyncio.Task[None]", asyncio.current_task()).cancel()
             await asyncio.sleep(0)
         case _:
-            raise Injected(name)
+            raise InjectedError(name)

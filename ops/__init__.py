@@ -1,1 +1,4 @@
-"""What people do with the service: look, submit, requeue, and try it out. Writes nothing: it sends commands."""
+"""What operators do with the service: inspect, submit, requeue, redrive, replay, pause, install, demonstrate.
+
+It moves no website itself.
+"""

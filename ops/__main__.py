@@ -1,5 +1,5 @@
-"""`python -m ops` is `provisioner`: the way in where no script is on the path."""
+"""`python -m ops` is `provisioner`, for where no script is on the path."""
 
-from ops.cli import main
+from ops.cli.main import main
 
 main(prog_name="provisioner")

@@ -1,22 +1,10 @@
-"""Makes the owner guard true where a signup named an owner. Users first, before any lock; then memberships."""
+"""Inserts the owners that signups named: their users, and their memberships."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from seeders.sql_files import read_statements
-
-SQL = read_statements("seeders.sql")
-
-
-@dataclass(frozen=True, slots=True)
-class NamedOwner:
-    """The owner that a signup named: by e-mail address, or as a user that exists."""
-
-    website_id: int
-    email: str | None = None
-    name: str | None = None
-    user_id: int | None = None
+from seeders.inserts import SQL
+from seeders.seeded_website import NamedOwner
 
 
 async def insert_users(connection: Any, owners: Sequence[NamedOwner]) -> None:
@@ -43,9 +31,3 @@ async def insert_owner_memberships(connection: Any, owners: Sequence[NamedOwner]
             [owner.email for owner in named],
             [owner.user_id for owner in named],
         )
-
-
-async def owner_emails(connection: Any, website_ids: Sequence[int]) -> dict[int, str]:
-    """Return the e-mail address of each website's first active owner, where it has one."""
-    records = await connection.fetch(SQL["owner_emails"], website_ids)
-    return {record["website_id"]: record["email"] for record in records}

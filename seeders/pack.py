@@ -1,30 +1,19 @@
 """What a seed pack is once it has been read: rows that can be inserted. Knows no files and no database."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from seeders.pack_problems import PackProblem
 
 Labels = Mapping[str, Mapping[str, str]]
 """Translations by locale: `{"en": {"label": "Villa"}}`, the shape in which the tables keep them."""
 
 
-class PackError(Exception):
-    """A seed pack cannot be used; the text names file, entry and reason, and what to do.
-
-    `strict`: as far as the pack could be read, it says `fallback: false`.
-    """
-
-    def __init__(self, text: str, *, strict: bool = False) -> None:
-        super().__init__(text)
-        self.strict = strict
-
-
-class Keyed(Protocol):
-    """An entry with a natural key."""
-
-    @property
-    def key(self) -> str:
-        """Its natural key."""
+def natural_key(entry: Any) -> str:
+    """Return an entry's natural key, which is unique among its kind in a pack and in the database: its first field."""
+    key: str = getattr(entry, fields(entry)[0].name)
+    return key
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +40,6 @@ class LinkEntry:
     visible: bool = True
     translations: Labels = field(default_factory=dict)
 
-    @property
-    def key(self) -> str:
-        """Its natural key."""
-        return self.slug
-
 
 @dataclass(frozen=True, slots=True)
 class FieldKeyEntry:
@@ -66,11 +50,6 @@ class FieldKeyEntry:
     sort_order: int = 0
     visible: bool = True
     translations: Labels = field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        """Its natural key."""
-        return self.global_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +74,17 @@ class PropertyEntry:
     """The asset's columns by their names in the database."""
     sale: ListingEntry | None = None
     rental: ListingEntry | None = None
+    features: tuple[str, ...] = ()
+    """Field keys of what it has, each once."""
+    photo_url: str | None = None
+    """Where its picture is; None where it has none, or nobody has set where pictures are."""
     stem: str = ""
     """What its slug begins with, lower-case ASCII; no two of a pack have the same. The website id follows it."""
-
-    @property
-    def key(self) -> str:
-        """Its natural key."""
-        return self.reference
+    file: str = ""
+    """Where it was read, below the folder of packs."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Pack:
     """A seed pack, its parents merged in. Two packs are equal only if they are the same object."""
 
@@ -115,5 +95,16 @@ class Pack:
     properties: tuple[PropertyEntry, ...] = ()
     strict: bool = False
     """`fallback: false`: it must stand on its own, no defaults are added to it."""
-    warnings: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
+    """The names of the packs that it inherits from, the nearest first."""
+    errors: tuple[PackProblem, ...] = ()
+    """What cannot be inserted. Of a step with an error a pack brings nothing; of the properties, those without one."""
+    warnings: tuple[PackProblem, ...] = ()
     """What can be inserted and yet is probably a mistake."""
+
+    def error_of(self, step: str) -> str | None:
+        """Return why a step cannot take all its rows from this pack; None where it can."""
+        found = [str(error) for error in self.errors if error.step == step]
+        if len(found) < 2:  # noqa: PLR2004 - one of several
+            return found[0] if found else None
+        return f"{found[0]} (and {len(found) - 1} more: `provisioner packs check {self.name}` lists them)"

@@ -1,37 +1,42 @@
-"""Makes guards true, for many websites at once. Opens no connection and no transaction, and updates no row.
+"""Makes the guards of steps true, for many websites at once. Opens no connection and no transaction, and updates no
+row of what it seeds.
 
 Every insert is idempotent by natural key: a half-seeded set is completed, and what people have changed stays. A pack
-that cannot be used falls back to defaults, and the caller is told; a strict one stands alone.
+that cannot be used, or not for the step at hand, falls back to defaults, which is returned; a strict one stands alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, assert_never
 
-from seeders import inserts
-from seeders.defaults import DEFAULTS
-from seeders.inserts import SQL, Insert, Pair, Tenant, nameless
-from seeders.library import PackLibrary
-from seeders.pack import Pack, PackError
-from statemachine.requirements import FIELD_KEYS_NEEDED, LINKS_NEEDED
+from seeders.inserts import INSERTS, SQL, Insert, Pair, rows_of
+from seeders.loading.pack_library import PackLibrary, pack_name
+from seeders.pack import Pack
+from seeders.pack_problems import PackError
+from seeders.seeded_website import Tenant
+from seeders.step_bindings import BINDINGS, FromPack, FromSignup
+from statemachine import STEP_OF, STEPS, Facts, Requirement, Trigger, needed, unmet
 
+COUNTS = {
+    step.requirement.fact: count
+    for step in STEPS
+    if step.requirement and (count := BINDINGS[step.trigger].count) is not None
+}
+STATEMENTS = SQL | {
+    "facts": "-- Counts what websites have; read after the lock and after the step.\nSELECT asked.id"
+    + "".join(f",\n       {count.subquery()} AS {fact}" for fact, count in COUNTS.items())
+    + "\n  FROM unnest($1::bigint[]) AS asked (id)\n"
+}
+"""All that is run in a transaction of the use case; what counts is composed, so that no step's fact is left out."""
+PRIMARY_KEY_SUFFIX = "_pkey"
+"""As PostgreSQL names primary keys, and the existing product leaves them."""
 NOT_THE_DATA = "22", "23"
 """SQLSTATE classes that say that a pack's rows cannot be inserted; any other database error is not the pack's."""
 
 
-class Connection(Protocol):
-    """What a seeder does with the connection it is handed, which is in a transaction."""
-
-    async def execute(self, query: str, *args: Any) -> Any:
-        """Run a statement."""
-
-    async def fetch(self, query: str, *args: Any) -> Any:
-        """Run a statement and return its rows."""
-
-
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """A pack did not do: which, at which step, and why. Goes into history and log."""
+    """A pack did not suffice: which, at which step, and why. Goes into history and log."""
 
     pack: str
     step: str
@@ -40,196 +45,224 @@ class Fallback:
     """Whether defaults were added instead; False for a strict pack, and for properties, which have none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """How one kind of rows is seeded.
-
-    Attributes:
-        name: as it stands in history and log.
-        compose: returns the inserts for websites and their packs.
-        rows: how many rows a pack brings.
-        needed: how many the requirement needs; 0: it needs none, and there are no defaults.
-        counted: names the statement that counts a website's rows.
-    """
-
-    name: str
-    compose: Callable[[Sequence[Pair]], list[Insert]]
-    rows: Callable[[Pack], int]
-    needed: int
-    counted: str = ""
-
-    def note(self, pack: str, reason: str, *, strict: bool) -> Fallback:
-        """Return what is told of a pack that did not do."""
-        return Fallback(pack, self.name, reason, defaults=self.needed > 0 and not strict)
+Fallbacks = dict[int, Fallback]
+"""By website id, which pack did not suffice and why; a website that is not in it was seeded from its pack."""
 
 
-AGENCY = Step("agency", inserts.agencies, lambda pack: int(pack.agency is not None), 1, "count_agencies")
-LINKS = Step("links", inserts.links, lambda pack: len(pack.links), LINKS_NEEDED, "count_links")
-FIELD_KEYS = Step(
-    "field_keys", inserts.field_keys, lambda pack: len(pack.field_keys), FIELD_KEYS_NEEDED, "count_field_keys"
-)
-PROPERTIES = Step("properties", inserts.properties, lambda pack: len(pack.properties), 0)
-
-Told = dict[int, Fallback]
-"""By website id, which pack did not do and why; a website that is not in it was seeded from its pack."""
+async def read_facts(connection: Any, subdomains: Mapping[int, str | None]) -> dict[int, Facts]:
+    """Return what websites have now, given their subdomains by id."""
+    return {
+        record["id"]: Facts(subdomain=subdomains[record["id"]], **{fact: record[fact] for fact in COUNTS})
+        for record in await connection.fetch(STATEMENTS["facts"], list(subdomains))
+    }
 
 
 class Seeders:
-    """Seeds agencies, links, field keys and properties out of packs.
-
-    Each seeder takes a connection in a transaction that has the websites locked, and the websites. `careful` is for a
-    batch that an error was traced to: the pack is tried in a savepoint, and one that the database refuses, or that
-    raises, falls back. Without it any error is the caller's, who rolls the batch back and does it again in halves.
-    """
+    """Carries out the seeders of steps, with the packs of a library."""
 
     def __init__(self, packs: PackLibrary) -> None:
         self._packs = packs
 
-    async def seed_agencies(self, connection: Connection, tenants: Sequence[Tenant], *, careful: bool) -> Told:
-        """Give an agency to each website that has none.
+    async def seed(
+        self,
+        trigger: Trigger,
+        connection: Any,
+        tenants: Sequence[Tenant],
+        *,
+        careful: bool,
+        optional: Collection[str] = (),
+    ) -> Fallbacks:
+        """Insert what websites lack for one step.
+
+        Args:
+            trigger: the step's.
+            connection: in a transaction that has the websites locked.
+            tenants: the websites.
+            careful: for a batch that an error was traced to: each pack is tried in a savepoint, and one that the
+                database refuses, or that raises, falls back. Without it any error is the caller's, who rolls the batch
+                back and does it again in halves.
+            optional: the optional statements that this database can run, by name.
+
+        Returns:
+            The websites whose pack did not suffice.
 
         Raises:
             Exception: what the connection raises, but for a refused pack in a careful attempt.
         """
-        return await self._seed(AGENCY, connection, tenants, careful=careful)
+        requirement = STEP_OF[trigger].requirement
+        match BINDINGS[trigger].seeder:
+            case None:
+                return {}
+            case FromSignup(insert):
+                await insert(connection, [tenant.owner for tenant in tenants if tenant.owner])
+                return {}
+            case FromPack() as seeder:
+                assert requirement is not None, "importing the bindings checks that what seeds has a requirement"
+                ordered = sorted(tenants, key=lambda tenant: tenant.website_id)
+                step = PackStep(requirement, seeder, connection, self._packs, optional)
+                return await step.seed(ordered, careful=careful)
+            case never:
+                assert_never(never)
 
-    async def seed_links(self, connection: Connection, tenants: Sequence[Tenant], *, careful: bool) -> Told:
-        """Give each website the links that it lacks.
 
-        Raises:
-            Exception: what the connection raises, but for a refused pack in a careful attempt.
-        """
-        return await self._seed(LINKS, connection, tenants, careful=careful)
+class PackStep:
+    """One step that seeds websites out of their packs, and out of defaults where those do not suffice."""
 
-    async def seed_field_keys(self, connection: Connection, tenants: Sequence[Tenant], *, careful: bool) -> Told:
-        """Give each website the field keys that it lacks.
+    def __init__(
+        self,
+        requirement: Requirement,
+        seeder: FromPack,
+        connection: Any,
+        packs: PackLibrary,
+        optional: Collection[str] = (),
+    ) -> None:
+        self._compose_beside = [compose for name, compose in seeder.optional if name in optional]
+        self._requirement = requirement
+        self._seeder = seeder
+        self._connection = connection
+        self._packs = packs
+        self._inserted: set[int] = set()
+        self._fallbacks: Fallbacks = {}
 
-        Raises:
-            Exception: what the connection raises, but for a refused pack in a careful attempt.
-        """
-        return await self._seed(FIELD_KEYS, connection, tenants, careful=careful)
-
-    async def seed_properties(self, connection: Connection, tenants: Sequence[Tenant], *, careful: bool) -> Told:
-        """Give each website the sample properties that it lacks, if its pack has any. A pack that has none is no error.
-
-        Raises:
-            Exception: what the connection raises, but for a refused pack in a careful attempt.
-        """
-        return await self._seed(PROPERTIES, connection, tenants, careful=careful)
-
-    async def _seed(self, step: Step, connection: Connection, tenants: Sequence[Tenant], *, careful: bool) -> Told:
-        """Insert the packs' rows, and defaults where they do not do."""
-        told: Told = {}
-        ordered = sorted(tenants, key=lambda tenant: tenant.website_id)
+    async def seed(self, tenants: Sequence[Tenant], *, careful: bool) -> Fallbacks:
+        """Insert the packs' rows, and defaults where they do not suffice."""
         if careful:
-            inserted: set[int] = set()
-            tried = [await self._try(step, connection, tenant, told, inserted) for tenant in ordered]
-            pairs = [pair for pair in tried if pair]
+            pairs = [pair for tenant in tenants if (pair := await self._try(tenant))]
         else:
-            pairs = await self._find(step, ordered, told)
-            inserted = await _run(connection, step.compose(pairs))
-        await _account_for_scarcity(step, connection, pairs, told)
-        wanting = [
-            (tenant, DEFAULTS)
-            for tenant in ordered
-            if (fallback := told.get(tenant.website_id)) is not None and fallback.defaults
+            pairs = await self._find(tenants)
+            await self._run(self._inserts(pairs))
+        await self._note_scarce(pairs)
+        defaults = [
+            (tenant, self._seeder.defaults)
+            for tenant in tenants
+            if (fallback := self._fallbacks.get(tenant.website_id)) and fallback.defaults and self._seeder.defaults
         ]
-        inserted |= await _run(connection, step.compose(wanting))
-        _tell_of_nameless(step, [*pairs, *wanting], inserted, told)
-        return told
+        await self._run(self._seeder.inserts(defaults))
+        self._note_remarks([*pairs, *defaults])
+        return self._fallbacks
 
-    async def _find(self, step: Step, tenants: Sequence[Tenant], told: Told) -> list[Pair]:
-        """Return the websites whose pack can be used; tell of the others."""
-        looked_up: dict[str, Pack | PackError] = {}
+    async def _find(self, tenants: Sequence[Tenant]) -> list[Pair]:
+        """Return the websites whose pack can be used; note a fallback for the others."""
+        library: dict[str, Pack | PackError] = {}
         pairs: list[Pair] = []
         for tenant in tenants:
-            name = tenant.pack_name
-            if name not in looked_up:
+            name = pack_name(tenant.seed_pack, tenant.site_type)
+            if name not in library:
                 try:
-                    looked_up[name] = await self._packs.get(name)
+                    library[name] = await self._packs.get(name)
                 except PackError as error:
-                    looked_up[name] = error
-            found = looked_up[name]
+                    library[name] = error
+            found = library[name]
             if isinstance(found, PackError):
-                told[tenant.website_id] = step.note(name, str(found), strict=found.strict)
+                self._note(tenant, name, str(found), strict=found.strict)
             else:
                 pairs.append((tenant, found))
+                self._note_errors(tenant, found)
         return pairs
 
-    async def _try(
-        self, step: Step, connection: Connection, tenant: Tenant, told: Told, inserted: set[int]
-    ) -> Pair | None:
-        """Insert one pack's rows in a savepoint; where they are refused, tell of it and return None.
+    async def _try(self, tenant: Tenant) -> Pair | None:
+        """Insert one pack's rows in a savepoint; where they are refused, note a fallback and return None.
 
         This is the one pack boundary: whatever goes wrong before the first statement is the pack's, and after it what
         the database says of the rows. Anything else is the connection's, or the caller's.
         """
-        name, strict, sent = tenant.pack_name, False, False
-        await connection.execute("SAVEPOINT pack")
+        name, strict, sent = pack_name(tenant.seed_pack, tenant.site_type), False, False
+        await self._connection.execute("SAVEPOINT pack")
         try:
             pack = await self._packs.get(name)
             strict = pack.strict
-            composed = step.compose([(tenant, pack)])
+            inserts = self._inserts([(tenant, pack)])
             sent = True
-            inserted |= await _run(connection, composed)
+            await self._run(inserts)
         except Exception as error:
             if sent and not _refuses_rows(error):
                 raise
-            await connection.execute("ROLLBACK TO SAVEPOINT pack")
+            await self._connection.execute("ROLLBACK TO SAVEPOINT pack")
             if isinstance(error, PackError):
                 reason, strict = str(error), error.strict
             else:
                 reason = f"{name}: cannot be inserted ({_described(error)})"
-            told[tenant.website_id] = step.note(name, reason, strict=strict)
+            self._note(tenant, name, reason, strict=strict)
             pair = None
         else:
             pair = tenant, pack
-        await connection.execute("RELEASE SAVEPOINT pack")
+            self._note_errors(tenant, pack)
+        await self._connection.execute("RELEASE SAVEPOINT pack")
         return pair
 
+    def _inserts(self, pairs: Sequence[Pair]) -> list[Insert]:
+        """Return the inserts of packs, and what is written beside where the database has the tables."""
+        beside = (insert for compose in self._compose_beside for insert in compose(pairs))
+        return [*self._seeder.inserts(pairs), *beside]
 
-async def _run(connection: Connection, composed: Sequence[Insert]) -> set[int]:
-    """Run inserts; return the websites that they say got a row."""
-    inserted: set[int] = set()
-    for insert in composed:
-        records = await connection.fetch(insert.statement, *insert.arguments)
-        inserted |= {record["website_id"] for record in records}
-    return inserted
+    async def _run(self, inserts: Sequence[Insert]) -> None:
+        """Run inserts, and remember the websites that they say got a row."""
+        for statement, arguments in inserts:
+            records = await self._connection.fetch(INSERTS[statement], *arguments)
+            self._inserted |= {record["website_id"] for record in records}
+
+    async def _note_scarce(self, pairs: Sequence[Pair]) -> None:
+        """Note the websites short of rows after their pack; one that brings too few may have met others' rows."""
+        reasons = {pack: shortage(self._requirement, pack, self._seeder.field) for _, pack in pairs}
+        scarce = [
+            (tenant, pack, reason)
+            for tenant, pack in pairs
+            if (reason := reasons[pack]) and tenant.website_id not in self._fallbacks
+        ]
+        if not scarce:
+            return
+        facts = await read_facts(self._connection, {tenant.website_id: tenant.subdomain for tenant, _, _ in scarce})
+        for tenant, pack, reason in scarce:
+            if unmet([self._requirement], facts[tenant.website_id]):
+                self._note(tenant, pack.name, reason, strict=pack.strict)
+
+    def _note_errors(self, tenant: Tenant, pack: Pack) -> None:
+        """Note what is wrong with the rows of this step; errors in others cost it nothing."""
+        if pack.errors and (reason := pack.error_of(self._seeder.field)):
+            others = len(rows_of(pack, self._seeder.field))
+            and_others = f"; {others} {'other is' if others == 1 else 'others are'} seeded" if others else ""
+            self._note(tenant, pack.name, f"{reason}{and_others}", strict=pack.strict)
+
+    def _note_remarks(self, pairs: Sequence[Pair]) -> None:
+        """Note what is to be said of rows that were just inserted, beside why the pack did not suffice."""
+        if self._seeder.remark is None:
+            return
+        for tenant, pack in pairs:
+            remark = self._seeder.remark(tenant, pack)
+            if remark is None or tenant.website_id not in self._inserted:
+                continue
+            if earlier := self._fallbacks.get(tenant.website_id):
+                self._fallbacks[tenant.website_id] = replace(earlier, reason=f"{earlier.reason}; {remark}")
+            else:
+                self._fallbacks[tenant.website_id] = Fallback(pack.name, self._requirement.key, remark, defaults=True)
+
+    def _note(self, tenant: Tenant, pack: str, reason: str, *, strict: bool) -> None:
+        defaults = self._seeder.defaults is not None and not strict
+        self._fallbacks[tenant.website_id] = Fallback(pack, self._requirement.key, reason, defaults)
+
+
+def shortage(requirement: Requirement, pack: Pack, field: str) -> str | None:
+    """Return in words that a pack brings fewer rows than a requirement needs; None where it brings enough.
+
+    `field` is that of the pack which has the rows.
+    """
+    brought, need = len(rows_of(pack, field)), needed(requirement)
+    if brought >= need:
+        return None
+    off = ", and its fallback is off" if pack.strict else ""
+    return f"{pack.name} has {brought or 'no'} {requirement.key}, need {need}{off}"
 
 
 def _refuses_rows(error: Exception) -> bool:
-    """Say whether an error of the database is about the rows it was given."""
+    """Say whether an error of the database is about the rows it was given.
+
+    No row of ours has an id: one that is taken came from a sequence that is behind its table, which no pack can help.
+    """
+    if str(getattr(error, "constraint_name", None) or "").endswith(PRIMARY_KEY_SUFFIX):
+        return False
     return str(getattr(error, "sqlstate", None) or "").startswith(NOT_THE_DATA)
 
 
 def _described(error: Exception) -> str:
     """Return an error's kind and SQLSTATE, never its text: that may quote an address."""
     return " ".join([type(error).__name__, *filter(None, [getattr(error, "sqlstate", None)])])
-
-
-async def _account_for_scarcity(step: Step, connection: Connection, pairs: Sequence[Pair], told: Told) -> None:
-    """Tell of websites that are short of rows after their pack; one that brings too few may have met others' rows."""
-    scarce = [(tenant, pack) for tenant, pack in pairs if step.rows(pack) < step.needed]
-    if not scarce:
-        return
-    records = await connection.fetch(SQL[step.counted], [tenant.website_id for tenant, _ in scarce])
-    counts = {record["website_id"]: record["count"] for record in records}
-    for tenant, pack in scarce:
-        if counts.get(tenant.website_id, 0) < step.needed:
-            reason = f"{pack.name} has {step.rows(pack) or 'no'} {step.name}, need {step.needed}"
-            off = ", and its fallback is off" if pack.strict else ""
-            told[tenant.website_id] = step.note(pack.name, f"{reason}{off}", strict=pack.strict)
-
-
-def _tell_of_nameless(step: Step, pairs: Sequence[Pair], inserted: set[int], told: Told) -> None:
-    """Tell of agencies that were just made and that neither pack nor subdomain could name."""
-    if step is not AGENCY:
-        return
-    for tenant, pack in pairs:
-        known = tenant.name or (pack.agency and pack.agency.display_name)
-        if not known and pack.agency and tenant.website_id in inserted:
-            reason = f"there is no subdomain to name the agency after, so it is called {nameless(tenant)!r}"
-            if earlier := told.get(tenant.website_id):
-                told[tenant.website_id] = replace(earlier, reason=f"{earlier.reason}; {reason}")
-            else:
-                told[tenant.website_id] = Fallback(pack.name, step.name, reason, defaults=True)

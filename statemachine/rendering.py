@@ -1,15 +1,7 @@
-"""The machine as people read it: Markdown and Mermaid. Knows only the table."""
+"""Renders the machine for docs/states.md: Markdown tables and a Mermaid diagram. Knows only the table."""
 
-from statemachine.machine import (
-    BY_TRIGGER,
-    CHAIN,
-    MESSAGES,
-    PROGRESS,
-    PROPERTIES_SKIPPED,
-    TRANSITIONS,
-    State,
-    Transition,
-)
+from statemachine.steps import CHAIN, State
+from statemachine.transitions import MESSAGES, PROGRESS, SKIPPED, TRANSITIONS, Transition
 
 
 def mermaid() -> str:
@@ -39,7 +31,7 @@ def markdown() -> str:
             "",
             "| trigger | from | to | guard |",
             "|---|---|---|---|",
-            *(_transition_row(transition) for transition in BY_TRIGGER.values()),
+            *(_transition_row(transition) for transition in TRANSITIONS),
             "",
             "The *proven state* of a failed website: walk the chain from `pending`, stop before the first step whose",
             "guard does not hold on the data as it is now, and never go beyond the state it failed from.",
@@ -55,8 +47,8 @@ def _state_row(state: State) -> str:
     if state == State.FAILED:
         return "| `failed` | that of its proven state | Setup failed: ‹error› |"
     message = MESSAGES[state]
-    if state == State.PROPERTIES_SEEDED:
-        message += f" (when skipped: {PROPERTIES_SKIPPED})"
+    if state in SKIPPED:
+        message += f" (when skipped, or where there are none: {SKIPPED[state]})"
     percent = PROGRESS[state]
     return f"| `{state}` | {'–' if percent is None else percent} | {message} |"
 

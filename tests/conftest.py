@@ -6,7 +6,6 @@ need not clean up after each other.
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 
 import aio_pika
 import asyncpg
@@ -14,21 +13,18 @@ import pytest
 import pytest_asyncio
 import structlog
 
-from consumer.logs import log
-from consumer.store import Store
-from consumer.topology import Topology
-from ops.local_servers import (
-    LocalServerError,
-    PostgresServer,
-    RabbitServer,
-    ensure_rabbitmq_installed,
-    private_postgres,
-    private_rabbitmq,
-)
+from consumer.broker.topology import Topology
+from consumer.store import schema_installation
+from consumer.store.database import Store
+from consumer.store.rules_template import Mode
+from consumer.telemetry.logs import log
+from ops.sandbox.child_process import LocalServerError
+from ops.sandbox.postgres import PostgresServer, private_postgres
+from ops.sandbox.rabbitmq import RabbitServer, private_rabbitmq
+from tests.system_packages import PACKAGES, how_to_install, missing
 
 Scaled = Callable[[float, float], float]
 
-SCHEMA = Path(__file__).parent.parent / "schema.sql"
 TEMPLATE = "template_of_tests"
 
 
@@ -44,6 +40,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if item.get_closest_marker("full_length")]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_report_header() -> str | None:
+    """Say at the top of the output what the tests need of the operating system and do not find."""
+    return how_to_install(absent) if (absent := missing()) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Function) -> None:
+    """Fail a test, before its fixtures are made, where a package is missing that one of them needs."""
+    needed = [package.name for package in PACKAGES if package.fixture in item.fixturenames]
+    if needed and (absent := missing(needed)):
+        pytest.fail(how_to_install(absent), pytrace=False)
 
 
 @pytest.fixture
@@ -74,7 +83,6 @@ def postgres() -> Iterator[PostgresServer]:
 def rabbitmq() -> Iterator[RabbitServer]:
     """The RabbitMQ of this run. A test that stops it starts it again, or has a `private_rabbitmq` of its own."""
     try:
-        ensure_rabbitmq_installed(may_install=True)
         with private_rabbitmq() as running:
             yield running
     except LocalServerError as error:
@@ -95,25 +103,35 @@ def own_rabbitmq(rabbitmq: RabbitServer) -> Iterator[RabbitServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def pgbouncer() -> None:
+    """Say that a test needs PgBouncer; it starts its own, in the pool mode that it tests."""
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def template_database(postgres: PostgresServer) -> str:
     """The name of a database that has the schema and no rows; copying it takes 30 ms."""
-    await _administer(postgres, f"CREATE DATABASE {TEMPLATE}")
-    connection = await asyncpg.connect(_url_of(postgres, TEMPLATE))
-    try:
-        await connection.execute(SCHEMA.read_text())
-    finally:
-        await connection.close()
+    await administer(postgres, f"CREATE DATABASE {TEMPLATE}")
+    await make_schema(_url_of(postgres, TEMPLATE))
     return TEMPLATE
+
+
+async def make_schema(url: str, mode: Mode | None = None) -> None:
+    """Bring a database to the service's schema, as `provisioner init` does."""
+    store = Store(url, size=3)
+    try:
+        await schema_installation.apply(store, mode=mode)
+    finally:
+        await store.close()
 
 
 @pytest_asyncio.fixture
 async def database_url(postgres: PostgresServer, template_database: str) -> AsyncIterator[str]:
     """The URL of a fresh database with the schema in it, for one test."""
     name = f"t_{secrets.token_hex(4)}"
-    await _administer(postgres, f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    await administer(postgres, f"CREATE DATABASE {name} TEMPLATE {template_database}")
     yield _url_of(postgres, name)
-    await _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    await administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest_asyncio.fixture
@@ -128,9 +146,9 @@ async def store(database_url: str) -> AsyncIterator[Store]:
 async def empty_database_url(postgres: PostgresServer) -> AsyncIterator[str]:
     """The URL of a fresh database with nothing in it, for tests that apply the schema themselves."""
     name = f"t_{secrets.token_hex(4)}"
-    await _administer(postgres, f"CREATE DATABASE {name}")
+    await administer(postgres, f"CREATE DATABASE {name}")
     yield _url_of(postgres, name)
-    await _administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    await administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -156,7 +174,8 @@ async def namespace(amqp_url: str) -> AsyncIterator[str]:
         return
 
 
-async def _administer(postgres: PostgresServer, statement: str) -> None:
+async def administer(postgres: PostgresServer, statement: str) -> None:
+    """Run a statement on a server, outside of any test's database."""
     connection = await asyncpg.connect(postgres.url)
     try:
         await connection.execute(statement)

@@ -11,11 +11,11 @@ from typing import Any
 import asyncpg
 
 from consumer.app import App
-from consumer.broker import Message
-from consumer.broker_inprocess import InProcessBroker
+from consumer.broker.protocol import Message
+from consumer.broker.topology import Binding, Queue, Topology
 from consumer.config import Settings
-from consumer.topology import Binding, Queue, Topology
-from ops.sending import publishing
+from ops.publishing import publishing
+from tests.contract.faulty_broker import FaultyMemoryBroker
 from tests.foreign_client import signup
 from tests.worker_processes import until
 
@@ -23,7 +23,13 @@ SECONDS = 15
 NAMESPACE = "t"
 SEEN = "seen"
 """A subscriber's queue: every event comes here, and stays."""
-LIVE = ["owner_assigned", "agency_created", "links_created", "field_keys_created", "properties_seeded", "ready", "live"]
+
+
+async def history_of(connection: Any, website_id: int) -> list[Any]:
+    """Return a website's transitions, in order."""
+    sql = "SELECT * FROM provisioning_transitions WHERE website_id = $1 ORDER BY seq"
+    found: list[Any] = await connection.fetch(sql, website_id)
+    return found
 
 
 class Watched(Topology):
@@ -41,16 +47,16 @@ class Watched(Topology):
 class Service:
     """One worker process's App, and the hands of whoever is outside of it."""
 
-    def __init__(self, app: App, broker: InProcessBroker, connection: Any) -> None:
+    def __init__(self, app: App, broker: FaultyMemoryBroker, connection: Any) -> None:
         self.app, self.broker, self.connection = app, broker, connection
         self.topology = Topology(NAMESPACE)
         self.batches: list[tuple[list[int], list[Any]]] = []
         for worker in app.workers:
-            self._listen(worker._provision)
+            self._listen(worker.use_case)
 
-    def _listen(self, provision: Any) -> None:
+    def _listen(self, use_case: Any) -> None:
         """Write down which websites were carried out together, and what came of it; no outcomes where it raised."""
-        batch = provision.batch
+        batch = use_case.batch
 
         async def heard(commands: Any, *, alone: bool = False) -> Any:
             outcomes: list[Any] = []
@@ -58,7 +64,7 @@ class Service:
             outcomes += await batch(commands, alone=alone)
             return outcomes
 
-        provision.batch = heard
+        use_case.batch = heard
 
     async def publish(self, name: str, body: dict[str, Any], message_id: object = None) -> str:
         """Publish as a signup system or an operator does, and return the message id."""
@@ -93,9 +99,7 @@ class Service:
 
     async def history(self, website_id: int) -> list[Any]:
         """Return a website's transitions."""
-        sql = "SELECT * FROM provisioning_transitions WHERE website_id = $1 ORDER BY seq"
-        found: list[Any] = await self.connection.fetch(sql, website_id)
-        return found
+        return await history_of(self.connection, website_id)
 
     async def reaches(self, website_id: int, state: str) -> Any:
         """Wait until a website rests in a state, owing nothing; return its row."""
@@ -146,7 +150,7 @@ def starter(database_url: str, folder: Path) -> Start:
 
     @asynccontextmanager
     async def running(
-        broker: InProcessBroker | None = None, before: list[dict[str, Any]] | None = None, **changes: Any
+        broker: FaultyMemoryBroker | None = None, before: list[dict[str, Any]] | None = None, **changes: Any
     ) -> AsyncIterator[Service]:
         settings = Settings.model_validate(
             {
@@ -157,7 +161,7 @@ def starter(database_url: str, folder: Path) -> Start:
             }
             | changes
         )  # fmt: skip
-        broker = broker or InProcessBroker()
+        broker = broker or FaultyMemoryBroker()
         await broker.declare(Watched(NAMESPACE))
         connection = await asyncpg.connect(database_url)
         app = App(settings, broker=broker)
@@ -176,12 +180,12 @@ def starter(database_url: str, folder: Path) -> Start:
     return running
 
 
-def strict_pack(folder: Path, links: int) -> None:
+def strict_pack(folder: Path, links: int, name: str = "strict") -> None:
     """Write a pack that forbids fallbacks, with so many links and otherwise complete."""
-    pack = folder / "strict"
-    pack.mkdir(exist_ok=True)
+    pack = folder / name
+    pack.mkdir(exist_ok=True, parents=True)
     (pack / "pack.yml").write_text(
-        "name: strict\ndisplay_name: Strict\nfallback: false\nagency: {display_name: Strict Homes}\n"
+        f"name: {name}\ndisplay_name: Strict\nfallback: false\nagency: {{display_name: Strict Homes}}\n"
     )
     (pack / "links.yml").write_text("".join(f"- {{slug: link_{n}, link_url: /{n}}}\n" for n in range(links)))
     (pack / "field_keys.yml").write_text("types:\n" + "".join(f"  t{n}: {{en: Type {n}}}\n" for n in range(6)))

@@ -77,10 +77,29 @@ async def worker_processes(
             await workers.kill(process)
 
 
+async def listens(port: int) -> bool:
+    """Say whether somebody takes connections at a port of this machine."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
 async def until(question: Any, seconds: float, what: str) -> Any:
     """Ask until the answer is true, and return it. Asking a server again is no sleep: it has no signal to give."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not (answer := await question()):
-        assert asyncio.get_running_loop().time() < deadline, f"not within {seconds} s: {what}"
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline) as limit:
+                answer = await question()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            answer = None
+        if answer:
+            return answer
+        assert loop.time() < deadline, f"not within {seconds} s: {what}"
         await asyncio.sleep(0.05)
-    return answer

@@ -16,23 +16,23 @@ from typing import Any
 
 def die_of(words: str) -> None:
     """Make this process one that a message with these words in it kills."""
-    import consumer.worker
+    import consumer.worker.worker_loop
 
-    honest = consumer.worker.decode
+    honest = consumer.worker.worker_loop.decode
 
     def deadly(delivery: Any) -> Any:
         if words.encode() in delivery.body:
             os._exit(137)
         return honest(delivery)
 
-    consumer.worker.decode = deadly
+    consumer.worker.worker_loop.decode = deadly
 
 
 def serve() -> None:
     """Read requests from standard input until it ends."""
     import consumer.app
-    import consumer.broker_rabbitmq  # noqa: F401
-    from ops.cli import main
+    import consumer.broker.rabbitmq.adapter  # noqa: F401
+    from ops.cli.main import main
 
     for line in sys.stdin:
         request = json.loads(line)

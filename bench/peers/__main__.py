@@ -13,13 +13,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench.__main__ import say
-from bench.arena import ROOT, NotExact, Servers, in_turn
+from bench.arena import ROOT, NotExactError, Servers, in_turn
 from bench.machine import describe
 from bench.peers.contestants import FIELD, TUNING, Peer
 from bench.peers.killing import killing
 from bench.peers.measuring import drain, latency
 from bench.peers.page import PeerResults, names, page
-from ops.local_servers import LocalServerError, ensure_rabbitmq_installed, private_postgres, private_rabbitmq
+from ops.sandbox.child_process import LocalServerError
+from ops.sandbox.postgres import private_postgres
+from ops.sandbox.rabbitmq import private_rabbitmq
 
 RATE = 20.0
 LATENCY_SECONDS = 10.0
@@ -79,10 +81,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="provisioner-peers-"))
     try:
-        ensure_rabbitmq_installed(may_install=True)
         with private_postgres() as postgres, private_rabbitmq() as rabbitmq:
             results = asyncio.run(measure(Servers(postgres, rabbitmq, folder), asked))
-    except (LocalServerError, NotExact) as error:
+    except (LocalServerError, NotExactError) as error:
         say(f"bench.peers: {error}")
         return 1
     finally:

@@ -6,7 +6,7 @@ lost), a quorum queue, publisher confirms, no results (nobody reads them), a pre
 tasks that are this short, and no gossip and mingling between workers. Processes of the prefork pool are the unit of
 concurrency, with one connection each.
 
-With PROVISIONER_PEER_CHAINED=1 the seven tasks are sent as one `chain`, which is Celery's own way to say a sequence:
+With PROVISIONER_PEER_CHAINED=1 the tasks of all steps are sent as one `chain`, Celery's own way to say a sequence:
 the rest of the chain travels in each message, and goes on after a task that found nothing to do, too.
 """
 

@@ -136,7 +136,7 @@ def dbos(workflows: int) -> Peer:
     return replace(
         _DBOS.with_options("dbos", PEER_WORKFLOWS=workflows),
         does=(
-            f"one durable workflow a website, its seven steps datasource transactions that are checkpointed with what "
+            f"one durable workflow a website, its steps datasource transactions that are checkpointed with what "
             f"they wrote; {workflows} workflows at once a worker; no broker; a restarted worker recovers what it had"
         ),
     )
@@ -145,11 +145,11 @@ def dbos(workflows: int) -> Peer:
 CELERY, DRAMATIQ, TASKIQ, FASTSTREAM, DBOS = celery(8, 4), dramatiq(4), taskiq(10, 10), faststream(10), dbos(16)
 CELERY_CHAIN = replace(
     CELERY.with_options("celery, chain", PEER_CHAINED=1),
-    does="the same as one `chain` of seven tasks: a redelivered task that finds nothing to do still sends the next",
+    does="the same as one `chain` of one task a step: a redelivered task that finds nothing to do still sends the next",
 )
 DRAMATIQ_PIPELINE = replace(
     DRAMATIQ.with_options("dramatiq, pipeline", PEER_CHAINED=1),
-    does="the same as one `pipeline` of seven messages: a redelivered one still sends the next",
+    does="the same as one `pipeline` of one message a step: a redelivered one still sends the next",
 )
 FIELD = (naive, service, TASKIQ, FASTSTREAM, DRAMATIQ, DRAMATIQ_PIPELINE, CELERY, CELERY_CHAIN, DBOS)
 """Who runs, in the order of the page. The numbers are the best of those that `--tune` tries."""

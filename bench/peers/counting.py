@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.arena import SITE_TYPES
-from consumer.app import SHIPPED_PACKS
+from consumer.factories import SHIPPED_PACKS
 from seeders import PackLibrary
 from statemachine import CHAIN
 

@@ -1,4 +1,4 @@
-"""DBOS: one durable workflow a website, whose seven steps are transactions of a datasource. PostgreSQL is its broker.
+"""DBOS: one durable workflow a website, whose steps are transactions of a datasource. PostgreSQL is its broker.
 
 A step's checkpoint is written in the step's own transaction, as its pages have it for steps that write to a database:
 a worker that died goes on after the last one that was committed. The isolation is READ COMMITTED, as everybody's here,

@@ -5,7 +5,7 @@ advise for RabbitMQ; `CurrentMessage` gives an actor the id of its message. Thre
 with a connection out of one pool. It declares classic durable queues and knows no quorum queues. Without Prometheus:
 nobody scrapes here.
 
-With PROVISIONER_PEER_CHAINED=1 the seven steps are sent as one `pipeline`, Dramatiq's own way to say a sequence.
+With PROVISIONER_PEER_CHAINED=1 the messages of all steps are sent as one `pipeline`, Dramatiq's own for a sequence.
 """
 
 import os

@@ -5,7 +5,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-from bench.arena import LOOK_SECONDS, PATIENCE_SECONDS, NotExact, Servers, lent
+from bench.arena import LOOK_SECONDS, PATIENCE_SECONDS, NotExactError, Servers, lent
 from bench.exactness import STEPS
 from bench.peers.contestants import WORKERS, Peer
 from bench.peers.counting import Reckoning
@@ -36,7 +36,7 @@ async def killing(servers: Servers, peer: Peer, websites: int, *, kills: int = K
     """Kill workers at moments that are spread evenly over the work, counted in transitions.
 
     Raises:
-        NotExact: a kill did not strike, so that the run says nothing.
+        NotExactError: a kill did not strike, so that the run says nothing.
     """
     async with lent(PeerRun, servers, peer, processes=WORKERS) as run:
         before = await run.steps()
@@ -51,7 +51,7 @@ async def killing(servers: Servers, peer: Peer, websites: int, *, kills: int = K
         result = Killing(peer.name, websites, strokes, await run.reckon(), await run.dead(), moved_for)
         await run.stop()
     if result.struck != kills:
-        raise NotExact(f"{peer.name}: only {result.struck} of {kills} kills struck: {strokes}")
+        raise NotExactError(f"{peer.name}: only {result.struck} of {kills} kills struck: {strokes}")
     return result
 
 
@@ -62,5 +62,5 @@ async def _until_steps(run: PeerRun, count: int) -> None:
         if found > best:
             best, since = found, time.monotonic()
         if time.monotonic() - since > PATIENCE_SECONDS:
-            raise NotExact(run.told(f"stands at {found} of {count} transitions between two kills"))
+            raise NotExactError(run.told(f"stands at {found} of {count} transitions between two kills"))
         await asyncio.sleep(LOOK_SECONDS)

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import time
 
-from bench.arena import REST_SECONDS, NotExact, Servers, checkpoint, lent
+from bench.arena import REST_SECONDS, NotExactError, Servers, checkpoint, lent
 from bench.drain import Drain
 from bench.exactness import STEPS
 from bench.latency import Latency
@@ -42,9 +42,9 @@ async def check(run: PeerRun) -> None:
     """Look whether all is exactly done, and its queues are empty once its workers have ended.
 
     Raises:
-        NotExact: saying what is wrong.
+        NotExactError: saying what is wrong.
     """
     await run.stop()
     reckoning, waiting, dead = await run.reckon(), await run.waiting(), await run.dead()
     if not reckoning.exact or waiting or dead:
-        raise NotExact(f"{run.contestant.name}: {reckoning}, {waiting} messages left, {dead} dead")
+        raise NotExactError(f"{run.contestant.name}: {reckoning}, {waiting} messages left, {dead} dead")

@@ -17,12 +17,12 @@ PARTS = ("workers", "postgres", "rabbitmq", "total")
 
 INTRODUCTION = (
     "Written by `make peers`, out of every single run in [peers.json](peers.json). Frameworks that exist do the work "
-    "of [bench/naive.py](../bench/naive.py), seven transitions a website, by the same statements, each in the idiom "
+    "of [bench/naive.py](../bench/naive.py), one transition a step, by the same statements, each in the idiom "
     "that its own pages teach: [bench/peers/](../bench/peers/), one module each. Every contestant has two workers, "
     "each a process tree of its own; all of them, the broker, the database and the signup system share the machine. "
     "Figures are medians, the smallest and the largest run in brackets; contestants take turns, and ratios are of "
-    "runs that stood side by side. A run counts only if it was exact: every website live, seven log rows, every row "
-    "of its pack once, no message left."
+    "runs that stood side by side. A run counts only if it was exact: every website live, a log row for each step, "
+    "every row of its pack once, no message left."
 )
 
 

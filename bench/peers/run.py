@@ -14,10 +14,10 @@ from typing import Any
 
 import aiormq
 
-from bench.arena import LOOK_SECONDS, PATIENCE_SECONDS, ROOT, NotExact, Run
+from bench.arena import LOOK_SECONDS, PATIENCE_SECONDS, ROOT, NotExactError, Run
 from bench.peers.contestants import Peer
 from bench.peers.counting import Reckoning, reckoning_of
-from consumer.broker import QueueMissing
+from consumer.broker.protocol import QueueMissingError
 
 READY = "ready to work"
 """What a worker without a broker prints when it takes work."""
@@ -97,12 +97,12 @@ class PeerRun(Run):
     async def _consumers(self, queue: str) -> int:
         try:
             return (await self.counts(queue)).consumers
-        except QueueMissing:
+        except QueueMissingError:
             return 0
 
     def _none_ended(self) -> None:
         if any(process.returncode is not None for process in self.processes):
-            raise NotExact(self.told("has a worker that ended by itself"))
+            raise NotExactError(self.told("has a worker that ended by itself"))
 
     async def sign_up(self, count: int) -> list[int]:
         """Have websites signed up, by its own library where it has one; return their ids."""
@@ -123,7 +123,7 @@ class PeerRun(Run):
         )  # fmt: skip
         output, _ = await producer.communicate()
         if producer.returncode:
-            raise NotExact(f"{self.contestant.name}: its producer ended with {producer.returncode}")
+            raise NotExactError(f"{self.contestant.name}: its producer ended with {producer.returncode}")
         return {int(website_id): when for website_id, when in json.loads(output).items()}
 
     async def _produce_ours(self, count: int, rate: float) -> dict[int, float]:

@@ -11,22 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
-from bench.naive import (
-    HISTORY,
-    INSERT_AGENCY,
-    INSERT_ASSETS,
-    INSERT_FIELD_KEYS,
-    INSERT_LINKS,
-    INSERT_MEMBERSHIP,
-    INSERT_RENTALS,
-    INSERT_SALES,
-    INSERT_USER,
-    LOCK,
-    MOVE,
-    REGISTER,
-    STEPS,
-    packs_by_site_type,
-)
+from bench.naive import HISTORY, LOCK, MOVE, REGISTER, STEPS, packs_by_site_type, seeding
 from consumer.config import load_settings
 
 
@@ -58,7 +43,8 @@ class SyncStepping:
             website = cursor.execute(LOCK, (website_id,)).fetchone()
             if website is None or website["provisioning_state"] != step.before:
                 return None  # a duplicate
-            self._seed(cursor, trigger, website_id, website, body)
+            for statement, *arguments in seeding(trigger, website_id, website, body, self._packs):
+                cursor.execute(statement, arguments)
             if step.guard:
                 (holds,) = cursor.execute(step.guard, (website_id,)).fetchone().values()
                 if not holds:
@@ -67,27 +53,3 @@ class SyncStepping:
             seq = website["provisioning_seq"] + 1
             cursor.execute(HISTORY, (website_id, seq, trigger, step.before, step.after, message_id))
         return step.next
-
-    def _seed(self, cursor: Any, trigger: str, website_id: int, website: Any, body: dict[str, Any]) -> None:
-        match trigger:
-            case "assign_owner":
-                owner = body["owner"]
-                first, _, last = owner["name"].rpartition(" ")
-                cursor.execute(INSERT_USER, (owner["email"], first, last, website_id))
-                cursor.execute(INSERT_MEMBERSHIP, (website_id, owner["email"]))
-            case "complete_agency":
-                name = website["subdomain"].replace("-", " ").title()
-                cursor.execute(INSERT_AGENCY, (website_id, name, website["owner_email"]))
-            case "complete_links":
-                cursor.execute(INSERT_LINKS, (website_id, *self._packs[website["site_type"]].links))
-            case "complete_field_keys":
-                cursor.execute(INSERT_FIELD_KEYS, (website_id, *self._packs[website["site_type"]].field_keys))
-            case "seed_properties":
-                rows = self._packs[website["site_type"]]
-                cursor.execute(INSERT_ASSETS, (website_id, *rows.assets))
-                if rows.sales:
-                    cursor.execute(INSERT_SALES, (website_id, *rows.sales))
-                if rows.rentals:
-                    cursor.execute(INSERT_RENTALS, (website_id, *rows.rentals))
-            case _:
-                pass

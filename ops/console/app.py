@@ -1,220 +1,134 @@
-"""Puts the console together: routes, security headers, one line of log a request, errors as people can use them."""
+"""The composition root of the console: composes and serves it."""
 
 import asyncio
-import secrets
+import resource
 import signal
-import time
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import uvicorn
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+from fastapi.staticfiles import StaticFiles
+from fastapi.telemetry import TelemetryConfig
 
-from consumer.app import make_broker, make_packs, make_store
-from consumer.broker import Broker, BrokerError
+from consumer.broker.protocol import Broker
 from consumer.config import Settings
-from consumer.errors import Infrastructure, classify
-from consumer.logs import log
-from consumer.store import Store
-from ops.console import api, mending_pages, pages, workers_pages
-from ops.console.checkup import Checkup
-from ops.console.desk import Desk
-from ops.console.errands import Errands
-from ops.console.following import Followers
-from ops.console.people import CSRF_COOKIE, People
-from ops.console.pulse import Pulse, TooManyStreams
-from ops.console.settings import ConsoleSettings
-from ops.reading import Unusable
+from consumer.factories import make_broker, make_packs, make_store
+from consumer.monitoring.http_server import cannot_listen
+from consumer.store.database import Store
+from consumer.telemetry.logs import log
+from consumer.worker.stop_signals import stop_signals
+from ops.console import routes
+from ops.console.access.auth import Authenticator
+from ops.console.access.follow_tokens import FollowTokens
+from ops.console.access.progress_cors import ProgressCors
+from ops.console.access.quotas import Quotas
+from ops.console.access.sessions import Sessions
+from ops.console.access.settings import ConsoleSettings
+from ops.console.broadcaster import Broadcaster
+from ops.console.context import Context
+from ops.console.errors import add_error_answers
+from ops.console.http_protocol import DeadlineProtocol
+from ops.console.jobs import Jobs
+from ops.console.middleware import Middleware
+from ops.console.pages.rendering import PrintableJSON
+from ops.doctor.run import SharedReport
 
 CONNECTIONS = 4
 """To the database. Reads of people take turns; the workers have the rest."""
 STOP_SECONDS = 5
-LONGEST_PATH = 300
-CONTENT_POLICY = (
-    b"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
-    b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-HEADERS = (
-    (b"content-security-policy", CONTENT_POLICY),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cache-control", b"no-store"),
-)
+OTHER_CONNECTIONS = 500
+"""Connections beside those of event streams. One that waits for its peer makes room for a new one."""
+ACCEPTED_AT_ONCE = 20
+"""Connections that one turn of the event loop accepts. asyncio would accept as many as may wait, and so open more files
+than it may before the first of them could make room; it then accepts nothing for a second, again and again."""
+MAX_WAITING = 2048
+"""Connections that the system keeps until they are accepted."""
+OTHER_FILES = 60 + 4 * ACCEPTED_AT_ONCE
+"""Open files beside connections: log, database, broker, packs; and what is accepted before others are closed for it."""
+STATIC = Path(__file__).parent / "pages" / "static"
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own would send URLs, which may hold follow tokens, to wherever OTEL_* variables point."""
 
 
 def make_console(
     settings: Settings, console: ConsoleSettings, *, store: Store | None = None, broker: Broker | None = None
-) -> Starlette:
+) -> FastAPI:
     """Return the console as an ASGI application; `store` and `broker` may be handed in by tests."""
     store = store or make_store(settings, size=CONNECTIONS)
-    pulse = Pulse(store, domain=settings.base_domain, limit=console.streams_limit)
     broker = broker or make_broker(settings)
-    checkup = Checkup(settings, store, broker)
-    errands = Errands()
-    people, followers = People(console), Followers(console)
-    here = Desk(settings, console, store, broker, people, followers, pulse, checkup, make_packs(settings), errands)
+    sessions = Sessions(store, int(console.session_hours * 3600))
+    context = Context(
+        settings, console, store, broker, packs=make_packs(settings),
+        authenticator=Authenticator(console, sessions), follow_tokens=FollowTokens(console), jobs=Jobs(),
+        broadcaster=Broadcaster(store, domain=settings.base_domain), quotas=Quotas(console.streams_limit),
+        doctor=SharedReport(settings, store, broker),
+    )  # fmt: skip
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        looking = asyncio.create_task(pulse.run(), name="pulse")
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        polling = asyncio.create_task(context.broadcaster.run(), name="broadcaster")
         try:
             yield
         finally:
-            await errands.close()
-            looking.cancel()
+            await context.jobs.close()
+            polling.cancel()
             with suppress(asyncio.CancelledError):
-                await looking
-            await store.close()
+                await polling
+            await context.store.close()
 
-    app = Starlette(
-        routes=[
-            *api.ROUTES,
-            *mending_pages.ROUTES,
-            *pages.ROUTES,
-            *workers_pages.ROUTES,
-            Route("/livez", alive),
-            Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
-        ],
-        exception_handlers={HTTPException: refused, Unusable: wrong, TooManyStreams: full},
-        lifespan=lifespan,
-    )
-    app.add_middleware(Front, desk=here)
-    app.state.desk = here
+    app = FastAPI(
+        title="Website provisioner", version="1", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None,
+        lifespan=lifespan, telemetry=NO_TELEMETRY, generate_unique_id_function=lambda route: route.name,
+        default_response_class=PrintableJSON,
+    )  # fmt: skip
+    app.state.context = context
+    routes.add_routes(app)
+    app.add_api_route("/livez", livez, include_in_schema=False, response_class=PlainTextResponse)
+    app.mount("/static", StaticFiles(directory=STATIC))
+    add_error_answers(app)
+    app.add_middleware(Middleware)
+    app.add_middleware(ProgressCors, console=console)
     return app
 
 
-async def alive(_: Request) -> Response:
-    """Say that the event loop turns; it asks neither database nor broker."""
-    return PlainTextResponse("ok\n")
+async def livez() -> str:
+    """Return ok: the event loop runs; neither database nor broker is asked."""
+    return "ok\n"
 
 
-class Front:
-    """The outermost layer: what holds for every request and every answer."""
-
-    def __init__(self, app: ASGIApp, desk: Desk) -> None:
-        """Stand before `app`."""
-        self._app = app
-        self._desk = desk
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; an error becomes an answer here, if none has begun."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request = Request(scope)
-        secure = self._secure(request)
-        kept = request.cookies.get(CSRF_COOKIE)
-        csrf = kept or secrets.token_urlsafe(24)
-        scope.setdefault("state", {}).update(csrf=csrf, secure=secure)
-        began, status = time.monotonic(), 0
-
-        async def answer(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                named = {name for name, _ in message["headers"]}
-                extra = [header for header in HEADERS if header[0] not in named]
-                if not kept and _is_page(request):
-                    cookie = f"{CSRF_COOKIE}={csrf}; Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
-                    extra.append((b"set-cookie", cookie.encode()))
-                message = {**message, "headers": [*message["headers"], *extra]}
-            await send(message)
-
-        try:
-            if len(request.url.path) > LONGEST_PATH:
-                await _said(request, 404, "no address of ours is so long")(scope, receive, answer)
-            else:
-                await self._app(scope, receive, answer)
-        except Exception as error:
-            if status:
-                raise
-            await _broken(error, request)(scope, receive, answer)
-        finally:
-            log.info(
-                "request",
-                type=request.method,
-                what=request.url.path[:200],
-                state=status,
-                duration_ms=round((time.monotonic() - began) * 1000, 1),
-            )
-
-    def _secure(self, request: Request) -> bool:
-        public = self._desk.console.public_url
-        return public.startswith("https:") if public else request.url.scheme == "https"
-
-
-def _is_page(request: Request) -> bool:
-    return not request.url.path.startswith(("/api/", "/static/", "/livez"))
-
-
-def _broken(error: Exception, request: Request) -> Response:
-    fault = classify(error)
-    if isinstance(error, BrokerError):
-        return _said(request, 503, f"RabbitMQ is away: {error}")
-    if isinstance(fault, Infrastructure):
-        return _said(request, 503, f"PostgreSQL is away: {fault.error}")
-    log.error("request failed", error=fault.error, traceback=_traceback(error))
-    return _said(request, 500, "something went wrong here; the log has it")
-
-
-def _traceback(error: Exception) -> list[str]:
-    """Return where it happened, without any value."""
-    places, at = [], error.__traceback__
-    while at:
-        places.append(f"{at.tb_frame.f_code.co_filename.rpartition('/')[2]}:{at.tb_lineno}")
-        at = at.tb_next
-    return places[-8:]
-
-
-def _said(request: Request, status: int, text: str, headers: dict[str, str] | None = None) -> Response:
-    """Return an error: JSON for programs, a page for people."""
-    if not _is_page(request):
-        return JSONResponse({"error": text}, status, headers)
-    if status == 401 and request.method == "GET":  # noqa: PLR2004
-        return RedirectResponse("/login", 303)
-    if "app" not in request.scope:
-        return PlainTextResponse(text, status)
-    who = request.app.state.desk.people.of(request)
-    answer = pages.page(request, "error.html", who, status, text=text)
-    answer.headers.update(headers or {})
-    return answer
-
-
-async def refused(request: Request, error: Exception) -> Response:
-    """Answer what was refused, with the reason."""
-    status, text = getattr(error, "status_code", 400), str(getattr(error, "detail", error))
-    return _said(request, status, text, {"www-authenticate": "Bearer"} if status == 401 else None)  # noqa: PLR2004
-
-
-async def wrong(request: Request, error: Exception) -> Response:
-    """Answer a value that cannot be used."""
-    return _said(request, 400, str(error))
-
-
-async def full(request: Request, error: Exception) -> Response:
-    """Answer that no further stream fits."""
-    return _said(request, 503, str(error), {"retry-after": "10"})
+def connections_limit(streams: int) -> int:
+    """Return how many connections may be open, and let the process open as many files as that needs, if it may."""
+    wanted = streams + OTHER_CONNECTIONS
+    files, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files != resource.RLIM_INFINITY and files < wanted + OTHER_FILES:
+        files = wanted + OTHER_FILES if most_files == resource.RLIM_INFINITY else min(wanted + OTHER_FILES, most_files)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, most_files))
+    return wanted if files == resource.RLIM_INFINITY else max(1, min(wanted, files - OTHER_FILES))
 
 
 class Server(uvicorn.Server):
-    """uvicorn, its own logs and proxy headers left out; `started` is set once it listens."""
+    """uvicorn with deadlines, its own logs and proxy headers left out; `started` is set once it listens."""
 
-    def __init__(self, app: Starlette, host: str, port: int) -> None:
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
         """Serve `app` at an address; port 0 takes a free one."""
         config = uvicorn.Config(
             app, host=host, port=port, log_config=None, access_log=False, server_header=False, proxy_headers=False,
-            lifespan="on", timeout_graceful_shutdown=STOP_SECONDS, ws="none", limit_concurrency=2000,
+            lifespan="on", timeout_graceful_shutdown=STOP_SECONDS, ws="none", http=DeadlineProtocol,
+            limit_concurrency=connections_limit(app.state.context.console.streams_limit), backlog=ACCEPTED_AT_ONCE,
         )  # fmt: skip
         super().__init__(config)
-        app.state.desk.pulse.stopping = lambda: self.should_exit
+        self.context: Context = app.state.context
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and let more connections wait than one turn of the event loop accepts."""
+        await super().startup(sockets)
+        for listening in (listening for server in self.servers for listening in server.sockets):
+            with listening.dup() as same:
+                same.listen(MAX_WAITING)
 
     @property
     def url(self) -> str:
@@ -222,11 +136,33 @@ class Server(uvicorn.Server):
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         return f"http://{host}:{port}"
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the event streams, which never end by themselves, and then serve what is under way to its end."""
+        self.context.broadcaster.close()
+        await super().shutdown(sockets)
+
 
 def run_console(settings: Settings, console: ConsoleSettings) -> None:
-    """Serve until SIGTERM or SIGINT, then end as every stop that was asked for: with exit code 0."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises a signal once more after it has stopped; by itself that would end the process as if killed.
-        signal.signal(number, signal.SIG_IGN)
+    """Serve until SIGTERM, SIGINT or SIGHUP, then end as every stop that was asked for: with exit code 0.
+
+    Raises:
+        ListenError: the address cannot be listened on.
+    """
+    server = Server(make_console(settings, console), console.host, console.port)
+    for number in stop_signals():
+        # uvicorn knows nothing of SIGHUP, and raises the others once more after it has stopped; by itself that would
+        # end the process as if killed.
+        signal.signal(number, server.handle_exit)
+    sockets = _listen(console.host, console.port)
     log.info("starting", host=console.host, port=console.port, namespace=settings.namespace)
-    Server(make_console(settings, console), console.host, console.port).run()
+    server.run(sockets)
+
+
+def _listen(host: str, port: int) -> list[socket.socket]:
+    """Listen on every address of a host; uvicorn would report in lines of its log that it cannot."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = dict.fromkeys((family, str(address[0]), int(address[1])) for family, _, _, _, address in found)
+        return [socket.create_server((name, number), family=family) for family, name, number in addresses]
+    except (OSError, UnicodeError) as error:
+        raise cannot_listen(f"{host}:{port}", error) from error

@@ -1,4 +1,4 @@
-"""What the doctor says: one finding a check, each with what is, what should be, and what to do next."""
+"""Findings of the doctor: one a check, each with what is, what should be, and what to do next."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Level(StrEnum):
-    """How bad it is. `unknown` is no verdict: nobody could ask."""
+    """How bad a finding is. `unknown` is no verdict: it could not be checked."""
 
     OK = "ok"
     UNKNOWN = "unknown"
@@ -17,7 +17,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check's answer. `away`: the server could not be asked at all."""
+    """The result of one check. `away`: the server could not be reached."""
 
     area: str
     what: str
@@ -30,36 +30,36 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """Makes findings about one thing."""
+    """Makes findings about one area."""
 
     name: str
 
     def ok(self, what: str, have: str, need: str = "") -> Finding:
-        """All is well."""
+        """Return a finding that all is well."""
         return Finding(self.name, what, Level.OK, have, need)
 
     def unknown(self, what: str, have: str, then: str) -> Finding:
-        """Nobody could ask; `then` says who can."""
+        """Return a finding that it could not be checked; `then` says how to check it."""
         return Finding(self.name, what, Level.UNKNOWN, have, "", then)
 
     def warn(self, what: str, have: str, need: str, then: str) -> Finding:
-        """It works, and somebody should look."""
+        """Return a finding that it works, and should be looked at."""
         return Finding(self.name, what, Level.WARN, have, need, then)
 
     def fail(self, what: str, have: str, need: str, then: str) -> Finding:
-        """It is broken."""
+        """Return a finding that it is broken."""
         return Finding(self.name, what, Level.FAIL, have, need, then)
 
     def away(self, what: str, have: str, need: str, then: str) -> Finding:
-        """The server could not be asked."""
+        """Return a finding that the server could not be reached."""
         return Finding(self.name, what, Level.FAIL, have, need, then, away=True)
 
-    def judged(self, what: str, wrong: Sequence[str], good: str, need: str, then: str) -> Finding:
-        """Fail with all that is wrong, or be well."""
+    def fail_or_ok(self, what: str, wrong: Sequence[str], good: str, need: str, then: str) -> Finding:
+        """Return a finding of all that is wrong, or that all is well."""
         return self.fail(what, "; ".join(wrong), need, then) if wrong else self.ok(what, good)
 
 
-def report(findings: Sequence[Finding], seconds: float) -> dict[str, Any]:
+def doctor_report(findings: Sequence[Finding], seconds: float) -> dict[str, Any]:
     """Return findings as JSON: in order, how many of each level, and the worst."""
     counts = {level.value: sum(1 for each in findings if each.level == level) for level in Level}
     worst = next((level for level in reversed(Level) if counts[level]), Level.OK)

@@ -1,4 +1,5 @@
--- Each website's sample properties out of its pack. The slug is unique among all websites: it ends in the website id.
+-- Inserts each website's sample properties from its pack, except those whose reference the website has already. The
+-- website's row is locked, so no other worker inserts them meanwhile. The slug is unique among all websites: it ends in the website id.
 INSERT INTO pwb_realty_assets (website_id, reference, slug, prop_type_key, prop_state_key, street_address, city, region,
                                country, postal_code, latitude, longitude, count_bedrooms, count_bathrooms,
                                count_garages, constructed_area, plot_area, year_construction, created_at, updated_at)
@@ -13,5 +14,6 @@ SELECT website.id, reference, stem || '-' || website.id, prop_type_key, prop_sta
                  postal_code, latitude, longitude, count_bedrooms, count_bathrooms, count_garages, constructed_area,
                  plot_area, year_construction, place)
     ON asset.pack = website.pack
+ WHERE NOT EXISTS (SELECT FROM pwb_realty_assets AS had
+                    WHERE had.website_id = website.id AND had.reference = asset.reference)
  ORDER BY website.id, asset.place
-ON CONFLICT (website_id, reference) DO NOTHING

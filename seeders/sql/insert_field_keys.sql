@@ -1,4 +1,4 @@
--- Each website's field keys out of its pack; a key that is there stays as it is.
+-- Inserts each website's field keys from its pack; a key that is there stays as it is.
 INSERT INTO pwb_field_keys (pwb_website_id, global_key, tag, visible, sort_order, translations, created_at, updated_at)
 SELECT website.id, global_key, tag, visible, sort_order, translations::jsonb, now(), now()
   FROM unnest($1::bigint[], $2::int[]) AS website (id, pack)

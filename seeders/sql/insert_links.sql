@@ -1,4 +1,4 @@
--- Each website's links out of its pack; a slug that is there stays as it is.
+-- Inserts each website's links from its pack; a slug that is there stays as it is.
 INSERT INTO pwb_links (website_id, slug, page_slug, link_path, link_path_params, link_url, placement, sort_order,
                        visible, translations, created_at, updated_at)
 SELECT website.id, slug, page_slug, link_path, link_path_params, link_url, placement, sort_order, visible,

@@ -1,4 +1,4 @@
--- Rental listings for sample properties that have no active one, whoever inserted the property.
+-- Inserts rental listings for sample properties that have no active one, whoever inserted the property.
 INSERT INTO pwb_rental_listings (realty_asset_id, active, visible, highlighted, price_rental_monthly_current_cents,
                                  price_rental_monthly_current_currency, translations, for_rent_long_term,
                                  for_rent_short_term, furnished, created_at, updated_at)

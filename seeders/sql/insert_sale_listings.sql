@@ -1,4 +1,4 @@
--- Sale listings for sample properties that have no active one, whoever inserted the property.
+-- Inserts sale listings for sample properties that have no active one, whoever inserted the property.
 INSERT INTO pwb_sale_listings (realty_asset_id, active, visible, highlighted, price_sale_current_cents,
                                price_sale_current_currency, translations, created_at, updated_at)
 SELECT asset.id, true, true, highlighted, cents, currency, listing.translations::jsonb, now(), now()

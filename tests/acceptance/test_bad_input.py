@@ -15,8 +15,8 @@ import pamqp.header
 import pytest
 from aiormq.abc import ChannelFrame
 
-from consumer.broker_rabbitmq import RabbitBroker
-from consumer.topology import Topology
+from consumer.broker.rabbitmq.adapter import RabbitBroker
+from consumer.broker.topology import Topology
 from tests.foreign_client import ForeignClient, foreign_client, signup
 from tests.worker_processes import until, worker_processes
 
@@ -145,6 +145,10 @@ def wrong_envelopes() -> list[Bad]:
         Bad("step under a signup's key", "poison", step, "provisioning.go_live", SIGNUP, says="routing key"),
         Bad("unroutable key", "poison", created(), SIGNUP, "no.such.place", says="routing key"),
         Bad("unroutable step", "poison", step, "provisioning.go_live", "provisioning.go.live", says="routing key"),
+        *(
+            Bad(f"headers, {what}", "poison", created(), says="the headers", properties={"headers": {"bomb": bomb}})
+            for what, bomb in (("large", "x" * 17_000), ("many", [None] * 300), ("deep", [[[[[[[[]]]]]]]]))
+        ),
         Bad("empty key", "poison", created(), SIGNUP, "", says="routing key"),
     ]
     return cases
@@ -238,6 +242,7 @@ def check_letter(bad: Bad, letter: dict[str, Any], namespace: str) -> None:
     assert (letter["type"] or None) == bad.type, f"{bad.what}: the type is kept"
     assert CANARY not in str(headers).lower(), f"{bad.what}: personal data in {headers}"
     assert len(headers["x-error"]) < 4000, bad.what
+    assert "bomb" not in headers, f"{bad.what}: headers that are refused are not kept"
 
 
 @pytest.mark.fault(78, 79, 80, 81, 82)

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench.arena import FIFO, NAIVE, SERVICE, NotExact, Servers, in_turn, running
+from bench.arena import FIFO, NAIVE, SERVICE, NotExactError, Servers, in_turn, running
 from bench.burst import Burst
 from bench.chart import chart
 from bench.drain import drain
@@ -23,7 +23,8 @@ from bench.meter import cpu_seconds, peak_rss_mib
 from bench.page import page
 from bench.results import Results
 from bench.size import filled
-from ops.local_servers import PostgresServer, RabbitServer
+from ops.sandbox.postgres import PostgresServer
+from ops.sandbox.rabbitmq import RabbitServer
 
 WEBSITES = 20
 WRITTEN = (
@@ -83,7 +84,7 @@ async def test_a_drain_beside_what_was_there_counts_its_own_only(servers: Server
             assert await run.connection.fetchval("SELECT count(*) FROM pwb_links WHERE website_id <= 100") == 36
             await run.stop()
             await run.connection.execute("DELETE FROM pwb_links WHERE id = (SELECT max(id) FROM pwb_links)")
-            with pytest.raises(NotExact, match="rows in pwb_links"):
+            with pytest.raises(NotExactError, match="rows in pwb_links"):
                 await check(run)
 
 
@@ -96,7 +97,7 @@ async def test_a_run_that_is_not_exact_does_not_count(servers: Servers) -> None:
         await run.connection.execute(
             "INSERT INTO pwb_links (website_id, slug, created_at, updated_at) VALUES (7, 'odd', now(), now())"
         )
-        with pytest.raises(NotExact, match=r"63 of 64 histories .*; \d+ rows in pwb_links, expected \d+"):
+        with pytest.raises(NotExactError, match=r"63 of 64 histories .*; \d+ rows in pwb_links, expected \d+"):
             await check(run)
 
 

@@ -14,22 +14,16 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from consumer.broker_rabbitmq import RabbitBroker
-from consumer.topology import Topology
+from consumer.broker.rabbitmq.adapter import RabbitBroker
+from consumer.broker.topology import Topology
+from tests import existing_product
+from tests.factories import STEPS, before
 from tests.foreign_client import foreign_client
+from tests.roles import as_role, with_password
+from tests.service import strict_pack
 from tests.worker_processes import until, worker_processes
 
 SECONDS = 40
-DOOMED_PACK = """
-name: doomed
-display_name: Doomed
-fallback: false
-agency: {display_name: Doomed Homes}
-"""
-TWO_LINKS = """
-- {slug: link_1, link_url: /page-1, link_title: Page 1}
-- {slug: link_2, link_url: /page-2, link_title: Page 2}
-"""
 
 
 @dataclass
@@ -85,17 +79,14 @@ class CommandLine:
 @pytest.fixture
 def command_line(tmp_path: Path, database_url: str, amqp_url: str, namespace: str) -> CommandLine:
     """The command line, its settings those of this test."""
-    packs = tmp_path / "packs" / "doomed"
-    packs.mkdir(parents=True)
-    (packs / "pack.yml").write_text(DOOMED_PACK)
-    (packs / "links.yml").write_text(TWO_LINKS)
+    strict_pack(tmp_path / "packs", 2, "doomed")
     return CommandLine(
         tmp_path,
         {
             "PROVISIONER_DATABASE_URL": database_url,
             "PROVISIONER_AMQP_URL": amqp_url,
             "PROVISIONER_NAMESPACE": namespace,
-            "PROVISIONER_PACKS_DIR": str(packs.parent),
+            "PROVISIONER_PACKS_DIR": str(tmp_path / "packs"),
         },
     )
 
@@ -110,6 +101,11 @@ async def with_worker(command_line: CommandLine, namespace: str, amqp_url: str) 
         command_line.folder, settings["PROVISIONER_DATABASE_URL"], amqp_url, namespace, PROVISIONER_PACKS_DIR=packs
     ) as workers:
         await workers.start()
+
+        async def known() -> bool:
+            return bool((await command_line("workers", "--json")).json["workers"])
+
+        await until(known, SECONDS, "the worker is known, without which `submit --wait` says that none runs")
         yield command_line
 
 
@@ -147,10 +143,91 @@ async def test_init_twice(empty_database_url: str, command_line: CommandLine) ->
     assert {"pwb_websites", "provisioning_transitions"} <= {record["table_name"] for record in made}
     second = await command_line.good("init", "--json")
     namespace = command_line.environment["PROVISIONER_NAMESPACE"]
-    assert first.json == second.json == {"schema": "up to date", "topology": namespace}
+    assert first.json == second.json == {"schema": "up to date", "mode": "own", "topology": namespace}
+    told = (await command_line.good("init")).out
+    assert told == f"schema up to date (in a database of its own), queues of {namespace} there\n"
     assert await connection.fetch(shape) == made
     listed = await command_line.good("dead-letters", "list", "--json")
     assert listed.json == [], "the queues are there"
+    await connection.close()
+
+
+async def test_init_leaves_doubled_rows_to_people(empty_database_url: str, command_line: CommandLine) -> None:
+    """What they break is not made, everything else is; it is one line with the rows and the remedy, and exit code 1."""
+    command_line.environment["PROVISIONER_DATABASE_URL"] = empty_database_url
+    connection = await asyncpg.connect(empty_database_url)
+    await connection.execute(
+        """CREATE TABLE pwb_agencies (id serial PRIMARY KEY, website_id integer, display_name text, email_primary text,
+                                      phone_number_primary text, created_at timestamp, updated_at timestamp);
+        INSERT INTO pwb_agencies (website_id) VALUES (NULL), (1), (1), (NULL)"""
+    )
+    answer = await command_line("init", "--json")
+    assert (answer.code, answer.json["schema"], answer.err.count("\n")) == (1, "incomplete", 1)
+    assert "pwb_agencies: rows that are the same in website_id, by id: 2 and 3; keep one of each" in answer.err
+    await connection.execute("DELETE FROM pwb_agencies WHERE id = 3")
+    await connection.close()
+    assert (await command_line.good("init", "--json")).json["schema"] == "up to date"
+
+
+async def test_a_guest_becomes_strict_on_confirmation_alone(empty_database_url: str, command_line: CommandLine) -> None:
+    """`--own` names how many websites of the product's it would bind, before the first `init` and after it, and changes
+    nothing without --yes; where all are the service's own, and on the way to a guest, nothing is asked."""
+    command_line.environment["PROVISIONER_DATABASE_URL"] = empty_database_url
+    connection = await asyncpg.connect(empty_database_url)
+    await existing_product.fill(connection)
+    refused = one_line(await command_line("init", "--own"), 2)
+    assert "apply the rules to 13 websites that this service never provisioned" in refused
+    assert "say --yes" in refused
+    assert await connection.fetchval("SELECT to_regclass('provisioning_migrations')") is None
+    first = await command_line.good("init")
+    assert first.out.startswith("schema up to date (as a guest in the existing product's database), queues of ")
+    assert (await command_line.good("init", "--json")).json["mode"] == "guest"
+    await connection.execute("UPDATE pwb_websites SET provisioning_request = '{}' WHERE id = 1")
+    assert "apply the rules to 12 websites" in one_line(await command_line("init", "--own"), 2)
+    assert (await command_line.good("init", "--json")).json["mode"] == "guest"
+    report = await command_line("doctor", "--json")
+    (whose,) = [each for each in report.json["findings"] if each["what"] == "whose database"]
+    assert whose["have"].startswith("the existing product's: this service is a guest")
+    assert (await command_line("init", "--own", "--yes", "--json")).json["mode"] == "own"
+    assert (await command_line("init", "--own", "--json")).json["mode"] == "own"
+    assert (await command_line.good("init", "--guest", "--json")).json["mode"] == "guest"
+    await connection.close()
+
+
+async def test_remove_asks_first_and_waits_for_no_worker(command_line: CommandLine, database_url: str) -> None:
+    """Without a terminal it wants --yes; while a worker reports it is refused in one line that names it; then what
+    binds others goes, twice the same, and `init` brings it back."""
+    bound = "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal AND starts_with(tgname, 'provisioning_')"
+    connection = await asyncpg.connect(database_url)
+    before = await connection.fetchval(bound)
+    assert "say --yes" in one_line(await command_line("init", "--remove"), 2)
+    assert "goes alone" in one_line(await command_line("init", "--remove", "--own", "--yes"), 2)
+    await connection.execute(
+        """INSERT INTO provisioning_workers (id, host, pid, version, since)
+                VALUES (gen_random_uuid(), 'busy', 7, '0.2.0', now())"""
+    )
+    line = one_line(await command_line("init", "--remove", "--yes"), 1)
+    assert "workers are running: busy:7 (0.2.0); stop them, then run `provisioner init --remove` again" in line
+    assert await connection.fetchval(bound) == before > 0
+    await connection.execute("UPDATE provisioning_workers SET seen_at = now() - interval '1 min'")
+    for _ in range(2):
+        assert (await command_line.good("init", "--remove", "--yes", "--json")).json == {"schema": "removed"}
+        assert await connection.fetchval(bound) == 0
+    await command_line.good("init")
+    assert await connection.fetchval(bound) == before
+    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    await command_line.good("init", "--remove", "--yes")
+    await connection.close()
+
+
+async def test_init_by_a_role_that_owns_nothing(empty_database_url: str, command_line: CommandLine) -> None:
+    """It is one line that says whose role is wanted."""
+    connection = await asyncpg.connect(empty_database_url)
+    role = f"tenant_{empty_database_url.rpartition('_')[2]}"
+    await connection.execute(f"CREATE ROLE {role} {with_password(empty_database_url)}")
+    command_line.environment["PROVISIONER_DATABASE_URL"] = as_role(empty_database_url, role)
+    assert "`init` runs as the owner of the tables" in one_line(await command_line("init"), 3)
+    await connection.execute(f"DROP ROLE {role}")
     await connection.close()
 
 
@@ -164,19 +241,20 @@ async def test_submit_and_look(with_worker: CommandLine) -> None:
     assert "https://ana-homes.propertywebbuilder.com" in waited.out
     told = await run.status(7)
     assert told == await run.status("ana-homes")
-    assert (told["state"], told["progress"], told["seq"], told["missing"], told["error"]) == ("live", 100, 7, [], None)
+    assert (told["state"], told["progress"], told["seq"]) == ("live", 100, STEPS)
+    assert (told["missing"], told["error"]) == ([], None)
     assert set(told) >= {
         "website_id", "subdomain", "state", "seq", "progress", "message", "checklist", "missing", "error",
         "next_attempt_at", "history",
     }  # fmt: skip
-    assert [row["seq"] for row in told["history"]] == list(range(1, 8))
+    assert [row["seq"] for row in told["history"]] == list(range(1, STEPS + 1))
     assert told["history"][-1]["to_state"] == "live"
     table, many_told, unknown_name, unknown_id, taken = await asyncio.gather(
         run("status", "ana-homes"),
         run("submit", "--count", "5", "--wait", "--json"),
         run("status", "no-such-site"),
         run("status", "123456789", "--json"),
-        run("submit", "--website-id", "8", "--subdomain", "ana-homes", "--wait", "--json"),
+        run("submit", "--website-id", "800", "--subdomain", "ana-homes", "--wait", "--json"),
     )
     for said in ("website 7", "ana-homes", "live", "100 %", told["message"], "links", "assign_owner", "go_live"):
         assert said in table.out
@@ -190,6 +268,11 @@ async def test_submit_and_look(with_worker: CommandLine) -> None:
     assert failed.json == []
     assert "ana-homes" in shown.out
     assert "live 6" in shown.out
+    owner = ("--owner-email", "ana@example.com", "--wait")
+    await run.good("submit", "--website-id", "900", "--subdomain", "on-defaults", "--seed-pack", "nowhere", *owner)
+    lists = [("--on-defaults", "--json"), ("--state", "failed", "--on-defaults", "--json")]
+    on_defaults, none = await asyncio.gather(*(run.good("list", *arguments) for arguments in lists))
+    assert ([website["website_id"] for website in on_defaults.json], none.json) == ([900], [])
     assert "no-such-site" in one_line(unknown_name, 1)
     assert "123456789" in one_line(unknown_id, 1)
     assert (taken.code, taken.json[0]["state"]) == (1, "rejected")
@@ -217,10 +300,10 @@ async def test_failed_and_requeued(with_worker: CommandLine) -> None:
     assert "website 5: not sent, retry_provisioning needs a website that is failed, this one is live" in not_failed.out
     assert one_line(await run("requeue", "9999"), 1)
     assert one_line(await run("requeue"), 2)
-    assert [row["seq"] for row in (await run.status(5))["history"]] == list(range(1, 8))
+    assert [row["seq"] for row in (await run.status(5))["history"]] == list(range(1, STEPS + 1))
 
     (group,) = (await run.good("failures", "list", "--json")).json
-    assert (group["websites"], group["failed_from"]) == (2, {"agency_created": 2})
+    assert (group["websites"], group["failed_from"]) == (2, {before("links_created"): 2})
     assert "two-links" in (await run.good("failures", "show", group["group"])).out
     assert "no failed website is in a group" in one_line(await run("failures", "show", "nonsense"), 1)
     preflight = ("requeue", "--failed", "--group", group["group"], "--dry-run")
@@ -234,18 +317,18 @@ async def test_failed_and_requeued(with_worker: CommandLine) -> None:
     assert "choose among --failed" in one_line(await run("requeue", "3", "--pack", "doomed"), 2)
     explained = (await run.good("explain", "two-links")).out
     assert "links: have 2, need 3" in explained
-    assert "waits for  people: requeue it once the cause is mended" in explained
+    assert "waits for  people: `provisioner requeue 3` once the cause is fixed" in explained
 
-    (Path(run.environment["PROVISIONER_PACKS_DIR"]) / "doomed" / "pack.yml").write_text(
-        DOOMED_PACK.replace("fallback: false", "inherits_from: base")
-    )
-    assert "2 selected: 2 will advance from agency_created" in (await run.good(*preflight)).out
+    pack = Path(run.environment["PROVISIONER_PACKS_DIR"]) / "doomed" / "pack.yml"
+    pack.write_text(pack.read_text().replace("fallback: false", "inherits_from: base"))
+    assert f"2 selected: 2 will advance from {before('links_created')}" in (await run.good(*preflight)).out
     sent = (await run.good("requeue", "--failed", "--reason", "pack mended", "--actor", "tests", "--json")).json
     assert {item["website_id"] for item in sent if item["sent"]} == {3, 4}
     for website_id in (3, 4):
         told = await moved(run, website_id, "live")
         retry = [row for row in told["history"] if row["trigger"] == "retry_provisioning"][-1]
-        assert (retry["actor"], retry["reason"], retry["to_state"]) == ("tests", "pack mended", "agency_created")
+        assert (retry["actor"], retry["reason"]) == ("guest/tests", "pack mended")
+        assert retry["to_state"] == before("links_created")
     assert (await run.good("requeue", "--failed", "--json")).json == []
 
 
@@ -270,12 +353,12 @@ async def test_moved_by_people(with_worker: CommandLine) -> None:
         sent = (await run.good(*asked)).json
         assert [(item["website_id"], item["sent"]) for item in sent] == [(9, True)]
         last = (await moved(run, 9, state))["history"][-1]
-        assert (last["trigger"], last["actor"], last["reason"]) == (trigger, "tests", f"because {verb}")
+        assert (last["trigger"], last["actor"], last["reason"]) == (trigger, "guest/tests", f"because {verb}")
     refused = await run("suspend", "held-site")
     assert refused.code == 1
     assert "suspend needs a website that is ready or live, this one is terminated" in refused.out
     default = (await run.status(9))["history"][0]
-    assert default["actor"] is None, "the signup itself had nobody behind it"
+    assert default["actor"] == "guest", "the signup names nobody but the broker's user"
     table = (await run.good("status", "9")).out
     assert "because terminate" in table
 
@@ -339,11 +422,11 @@ async def _handled(run: CommandLine, ids: list[str]) -> None:
     discard = ("dead-letters", "discard", ids[0], "--why", "no JSON at all")
     assert "discard 1 dead letters: nothing brings them back; say --yes" in one_line(await run(*discard), 2)
     await run.good(*discard, "--yes")
-    actions = (await run.good("actions", "list", "--json")).json
+    actions = (await run.good("actions", "list", "--json")).json["items"]
     assert [(action["verb"], action["message_id"], action["outcome"]) for action in actions] == [
-        ("discard", ids[0], "done"), ("edit", ids[2], "done"),
+        ("discard", ids[0], "done"), ("edit", ids[2], "done"), ("export", None, "done"),
     ]  # fmt: skip
-    assert "no such dead letter" in one_line(await run("dead-letters", "show", ids[0]), 1)
+    assert "there is no dead letter" in one_line(await run("dead-letters", "show", ids[0]), 1)
     assert one_line(await run("dead-letters", "redrive"), 2)
 
 

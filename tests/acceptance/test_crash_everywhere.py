@@ -13,9 +13,10 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from consumer.broker_rabbitmq import RabbitBroker
+from consumer.broker.rabbitmq.adapter import RabbitBroker
+from consumer.broker.topology import Topology
 from consumer.failpoints import NAMES
-from consumer.topology import Topology
+from tests.factories import STEPS
 from tests.foreign_client import ForeignClient, foreign_client, signup
 from tests.invariants import check_all
 from tests.service import strict_pack
@@ -30,7 +31,6 @@ FAULTS: dict[str, tuple[int, ...]] = {
     "dispatched": (17,), "cleared": (14,),
 }  # fmt: skip
 """Which numbered fault a death at each failpoint is; the names are not the catalogue's, the places are."""
-STEPS = 7
 FEWEST_AWAITS_TO_FAILED = 25
 FEWEST_AWAITS_TO_A_LETTER = 5
 FEWEST_AWAITS = 60

@@ -9,10 +9,11 @@ from typing import NoReturn
 
 import pytest
 
-from consumer.broker_inprocess import InProcessBroker
-from ops import demo
-from ops.cli import main
-from ops.local_servers import LocalServerError, RabbitServer
+from consumer.broker.memory.broker import MemoryBroker
+from ops.cli import demo, demo_servers
+from ops.cli.main import main
+from ops.sandbox.child_process import LocalServerError
+from ops.sandbox.rabbitmq import RabbitServer
 
 SECONDS = 60
 
@@ -34,15 +35,15 @@ def test_the_demo_on_rabbitmq(rabbitmq: RabbitServer, tmp_path: Path) -> None:
 
 def test_the_smallest_demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """It mends its pack sooner after reading than a person could, and its requeued website goes live all the same."""
-    monkeypatch.setattr(demo, "_broker", lambda _: ("inprocess://", InProcessBroker()))
-    monkeypatch.setattr(demo, "PATIENCE_SECONDS", 10.0)
+    monkeypatch.setattr(demo, "find_broker", lambda _: ("inprocess://", MemoryBroker()))
+    monkeypatch.setattr(demo, "GIVE_UP_SECONDS", 10.0)
     assert demo.run_demo(10, keep=False) == 0
     assert "every one of 10 websites is where it belongs" in capsys.readouterr().out
 
 
 def test_the_demo_for_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """With --json what it found is all of standard output, and the story is told on standard error."""
-    monkeypatch.setattr(demo, "_broker", lambda _: ("inprocess://", InProcessBroker()))
+    monkeypatch.setattr(demo, "find_broker", lambda _: ("inprocess://", MemoryBroker()))
     with pytest.raises(SystemExit) as ended:
         main(["demo", "--count", "10", "--json"])
     told = capsys.readouterr()
@@ -58,9 +59,9 @@ def test_where_the_demo_looks_for_rabbitmq(monkeypatch: pytest.MonkeyPatch) -> N
     """Where the settings say, then on localhost."""
     asked: list[str] = []
     monkeypatch.setenv("PROVISIONER_AMQP_URL", "amqp://guest:guest@127.0.0.1:1/")
-    monkeypatch.setattr(demo, "answers_amqp", lambda url: asked.append(url) or len(asked) > 1)
+    monkeypatch.setattr(demo_servers, "answers_amqp", lambda url: asked.append(url) or len(asked) > 1)
     with ExitStack() as stack:
-        assert demo._broker(stack) == ("amqp://guest:guest@127.0.0.1:5672/", None)
+        assert demo_servers.find_broker(stack) == ("amqp://guest:guest@127.0.0.1:5672/", None)
     assert asked[0] == "amqp://guest:guest@127.0.0.1:1/"
 
 
@@ -70,8 +71,24 @@ def test_the_demo_without_rabbitmq(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     def none_installed() -> NoReturn:
         raise LocalServerError("no rabbitmq-server")
 
-    monkeypatch.setattr(demo, "answers_amqp", lambda _: False)
-    monkeypatch.setattr(demo, "private_rabbitmq", none_installed)
+    monkeypatch.setattr(demo_servers, "answers_amqp", lambda _: False)
+    monkeypatch.setattr(demo_servers, "private_rabbitmq", none_installed)
     assert demo.run_demo(40, keep=False) == 0
     told = capsys.readouterr().out
     assert "using the broker inside this process" in told
+
+
+def test_a_server_that_cannot_be_started_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever its log said of a full disk, say: exit code 1, and no traceback."""
+
+    def full() -> NoReturn:
+        raise LocalServerError("initdb ended with exit code 1; the end of its log:\n  No space left on device")
+
+    monkeypatch.setattr(demo_servers, "private_postgres", full)
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--count", "10"])
+    err = capsys.readouterr().err
+    assert (ended.value.code, err.count("\n")) == (1, 1)
+    assert "No space left on device" in err

@@ -15,8 +15,9 @@ import pytest
 import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumer.broker_rabbitmq import RabbitBroker
-from consumer.topology import Topology
+from consumer.broker.rabbitmq.adapter import RabbitBroker
+from consumer.broker.topology import Topology
+from tests.factories import STEPS
 from tests.faults.proxy import fault_proxy
 from tests.foreign_client import foreign_client, signup
 from tests.worker_processes import WorkerProcesses, until, worker_processes
@@ -129,10 +130,10 @@ async def test_numbers_move_as_they_should(answering: Answering) -> None:
         await client.publish("website.created", {"website_id": "no number"})
         await client.publish("website.created", signup(6, owner={"user_id": 7}))
         await client.publish("website.created", signup(7, owner=...))
-        numbers = await answering.reach(port, failures_total=1, deliveries_total=35 + 1 + 2 + 2)
-    assert total(numbers, "transitions_total") == 7 * 5 + 1
+        numbers = await answering.reach(port, failures_total=1, deliveries_total=5 * STEPS + 1 + 2 + 2)
+    assert total(numbers, "transitions_total") == 5 * STEPS + 1
     assert total(numbers, "transitions_total", "trigger=go_live") == 5
-    assert total(numbers, "deliveries_total", "outcome=advanced") == 35
+    assert total(numbers, "deliveries_total", "outcome=advanced") == 5 * STEPS
     assert total(numbers, "deliveries_total", "outcome=stale") == 1
     assert total(numbers, "deliveries_total", "outcome=rejected") == 2
     assert total(numbers, "attempts_total", "cause=guard") == 1
@@ -141,10 +142,10 @@ async def test_numbers_move_as_they_should(answering: Answering) -> None:
     assert total(numbers, "dead_letters_written_total", "reason=unknown_user") == 1
     assert total(numbers, "due_total") == 1
     assert total(numbers, "rescued_total") == 0
-    assert total(numbers, "published_total", "answer=confirmed") == 36 + 5 * 6 + 2 + 1
+    assert total(numbers, "published_total", "answer=confirmed") == 5 * STEPS + 1 + 5 * (STEPS - 1) + 2 + 1 + 1
     assert total(numbers, "published_total") == total(numbers, "published_total", "answer=confirmed")
     assert total(numbers, "transaction_seconds_count", "trigger=go_live") >= 1
-    assert total(numbers, "lock_seconds_count") >= 7
+    assert total(numbers, "lock_seconds_count") >= STEPS
     assert total(numbers, "connections_total") == 2
     assert 0 < total(numbers, "pool_in_use") <= total(numbers, "pool_connections")
     numbers = await answering.reach(port, **{"websites{state=failed}": 1, "owed_websites": 0, "queue_messages": 2})

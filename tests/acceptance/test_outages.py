@@ -12,10 +12,12 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from consumer.broker_rabbitmq import RabbitBroker
-from consumer.store import Store
-from consumer.topology import Topology
-from ops.local_servers import PostgresServer, RabbitServer
+from consumer.broker.rabbitmq.adapter import RabbitBroker
+from consumer.broker.topology import Topology
+from consumer.store import schema_installation
+from consumer.store.database import Store
+from ops.sandbox.postgres import PostgresServer
+from ops.sandbox.rabbitmq import RabbitServer
 from tests.foreign_client import foreign_client, signup
 from tests.invariants import check_effects, check_history, check_nothing_owed
 from tests.worker_processes import WorkerProcesses, until, worker_processes
@@ -98,8 +100,8 @@ async def outage(own_postgres: PostgresServer, own_rabbitmq: RabbitServer, tmp_p
     connection = await asyncpg.connect(own_postgres.url)
     await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     await connection.close()
-    store = Store(own_postgres.url, size=1)
-    await store.apply_schema()
+    store = Store(own_postgres.url, size=3)
+    await schema_installation.apply(store)
     await store.close()
     async with foreign_client(own_rabbitmq.url, NAMESPACE) as client:
         await client.publish_many([("website.created", signup(n), None) for n in range(1, WEBSITES + 1)])

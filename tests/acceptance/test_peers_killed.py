@@ -5,7 +5,8 @@ from pathlib import Path
 from bench.arena import Servers
 from bench.peers.contestants import service
 from bench.peers.killing import killing
-from ops.local_servers import PostgresServer, RabbitServer
+from ops.sandbox.postgres import PostgresServer
+from ops.sandbox.rabbitmq import RabbitServer
 
 
 async def test_the_service_loses_nothing_to_kills_that_strike(

@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from consumer.broker_rabbitmq import RabbitBroker
-from consumer.topology import Topology
+from consumer.broker.rabbitmq.adapter import RabbitBroker
+from consumer.broker.topology import Topology
 from tests.acceptance.test_command_line import SECONDS, CommandLine, command_line, one_line
 from tests.worker_processes import until, worker_processes
 
@@ -54,9 +54,9 @@ async def test_a_paused_pool_stays_paused_over_a_restart(
         live = "SELECT count(*) = 20 FROM pwb_websites WHERE provisioning_state = 'live'"
         await until(lambda: connection.fetchval(live), SECONDS, "20 websites live")
         await connection.close()
-        told = (await run.good("actions", "list", "--json")).json
+        told = (await run.good("actions", "list", "--json")).json["items"]
         assert [(act["verb"], act["actor"].split(":")[0]) for act in told] == [
-            ("resume", "cli"), ("pause", "ops"), ("pause", "ops"),
+            ("resume", "cli"), ("submit", "cli"), ("pause", "ops"), ("pause", "ops"),
         ]  # fmt: skip
         assert "database maintenance; done" in (await run.good("actions", "list")).out
 

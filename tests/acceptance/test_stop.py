@@ -5,31 +5,23 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
-from consumer.broker_rabbitmq import RabbitBroker
-from consumer.topology import Topology
+from consumer.broker.rabbitmq.adapter import RabbitBroker
+from tests.factories import STEPS
 from tests.foreign_client import foreign_client, signup
 from tests.invariants import check_all
-from tests.worker_processes import WorkerProcesses, until, worker_processes
+from tests.worker_processes import WorkerProcesses, until
 
-SECONDS = 40
-WEBSITES = 60
+SECONDS = 120
+WEBSITES = 800
+"""More than a worker carries out before a test has read its first log line and stopped it, on a busy machine too."""
 SOON = 2.0
 """An idle worker has nothing to finish."""
-
-
-@pytest_asyncio.fixture
-async def workers(tmp_path: Path, database_url: str, amqp_url: str, namespace: str) -> AsyncIterator[WorkerProcesses]:
-    """Worker processes on real servers; none runs yet."""
-    await RabbitBroker(amqp_url).declare(Topology(namespace))
-    async with worker_processes(tmp_path, database_url, amqp_url, namespace) as lent:
-        yield lent
 
 
 @pytest_asyncio.fixture
@@ -110,7 +102,7 @@ async def test_what_was_started_is_finished(
         assert before == rows, "every transition it made was settled"
         await workers.start()
         await live(connection, WEBSITES)
-        await client.until_events(WEBSITES * 7, SECONDS)
+        await client.until_events(WEBSITES * STEPS, SECONDS)
         assert await check_all(connection, client.events) == {"live": WEBSITES}
         assert await client.drain(f"{namespace}.dead-letters") == []
         others = [line for line in workers.logs() if line.get("event") == "delivery" and line["outcome"] != "advanced"]
@@ -211,7 +203,7 @@ async def test_several_processes(workers: WorkerProcesses, connection: Any, amqp
         starts = await said(workers, 3, event="starting")
         (third,) = {line["process"] for line in starts} - first
         await live(connection, WEBSITES)
-        await client.until_events(WEBSITES * 7, SECONDS)
+        await client.until_events(WEBSITES * STEPS, SECONDS)
         assert await check_all(connection, client.events) == {"live": WEBSITES}
         await consumed_by(amqp_url, namespace, 2)
         assert await stopped_within(workers, parent, 5) == 0

@@ -8,14 +8,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from consumer.broker_rabbitmq import RabbitBroker
-from consumer.topology import Topology
+from consumer.broker.rabbitmq.adapter import RabbitBroker
+from consumer.broker.topology import Topology
+from tests.factories import STEPS
 from tests.foreign_client import ForeignClient, foreign_client, signup
 from tests.invariants import check_all
 from tests.worker_processes import until, worker_processes
 
 WEBSITES = 1000
-STEPS = 7
 SECONDS = 120
 
 

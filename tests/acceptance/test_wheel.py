@@ -12,10 +12,9 @@ import aio_pika
 import asyncpg
 import pytest
 
-from consumer.topology import Topology
+from consumer.broker.topology import Topology
+from tests.source_tree import PACKAGES, ROOT
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("statemachine", "seeders", "consumer", "ops")
 SHIPPED = ("base", "commercial", "residential", "vacation_rental")
 
 
@@ -46,28 +45,30 @@ def installed(wheel, tmp_path_factory) -> Path:
 
 
 def test_every_file_that_is_read_at_run_time_is_in_the_wheel(wheel):
-    """The schema, each .sql and each file of the packs; and nothing but our packages."""
+    """Each .sql, the expected catalogue and each file of the packs; and nothing but our packages."""
     names = set(zipfile.ZipFile(wheel).namelist())
     needed = {
         str(path.relative_to(ROOT))
         for package in PACKAGES
-        for pattern in ("*.sql", "*.yml", "*.py", "*.html", "*.css", "*.js", "*.svg")
+        for pattern in ("*.sql", "*.yml", "*.json", "*.py", "*.html", "*.css", "*.js", "*.svg")
         for path in (ROOT / package).rglob(pattern)
     }
     assert not needed - names
-    assert "consumer/schema.sql" in names
-    for kind in ("consumer/sql/", "seeders/sql/", "ops/sql/"):
+    assert "consumer/store/expected_schema.json" in names
+    for kind in (
+        "consumer/store/sql/",
+        "consumer/store/migrations/",
+        "consumer/store/sql/unprepared/",
+        "seeders/sql/",
+        "ops/sql/",
+        "ops/websites/sql/",
+    ):
         assert [name for name in names if name.startswith(kind)], f"no {kind}*.sql"
     for pack in SHIPPED:
         assert f"seeders/packs/{pack}/pack.yml" in names
     assert {name.partition("/")[0] for name in names} - set(PACKAGES) == {
         name.partition("/")[0] for name in names if ".dist-info/" in name
     }
-
-
-def test_the_schema_in_the_wheel_is_the_one_at_the_top(wheel):
-    """One DDL: the copy is made when the wheel is."""
-    assert zipfile.ZipFile(wheel).read("consumer/schema.sql") == (ROOT / "schema.sql").read_bytes()
 
 
 def test_what_runs_is_the_wheel_and_not_this_checkout(installed, tmp_path):
@@ -104,9 +105,8 @@ async def test_init_from_another_folder_makes_schema_and_queues_and_again_change
 
 def test_the_packs_in_the_wheel_are_found(installed, tmp_path):
     """The packs that ship are where the worker looks for them."""
-    program = (
-        "from consumer.app import SHIPPED_PACKS; print(*(f.parent.name for f in SHIPPED_PACKS.glob('*/pack.yml')))"
-    )
+    names = "*(pack.parent.name for pack in SHIPPED_PACKS.glob('*/pack.yml'))"
+    program = f"from consumer.factories import SHIPPED_PACKS; print({names})"
     assert sorted(_run([str(installed / "python"), "-c", program], tmp_path).split()) == list(SHIPPED)
 
 

@@ -1,9 +1,7 @@
 """A console as people meet it: a real server on a real database, with a worker behind it where a test wants one."""
 
 import asyncio
-import os
-import shutil
-import subprocess
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -14,16 +12,17 @@ import pytest_asyncio
 from pydantic import SecretStr
 
 from consumer.app import App
-from consumer.broker_inprocess import InProcessBroker
+from consumer.broker.topology import Topology
 from consumer.config import Settings
-from consumer.topology import Topology
+from ops.console.access.settings import ConsoleSettings
 from ops.console.app import Server, make_console
-from ops.console.settings import ConsoleSettings
-from ops.sending import publish_all, publishing, website_created
+from ops.publishing import publish_all, publishing, website_created
+from tests.contract.faulty_broker import FaultyMemoryBroker
+from tests.system_packages import program
 from tests.worker_processes import until
 
 OPERATOR, READER, SIGNUP = "operator-" + "o" * 24, "reader-" + "r" * 24, "signup-" + "s" * 24
-CHROMIUM = "apt-get install -y --no-install-recommends chromium fonts-liberation"
+FOLLOW = "follow-" + "f" * 24
 
 
 @dataclass
@@ -32,7 +31,7 @@ class Console:
 
     url: str
     settings: Settings
-    broker: InProcessBroker
+    broker: FaultyMemoryBroker
     server: Server
     db: asyncpg.Connection
 
@@ -40,6 +39,14 @@ class Console:
         """A client that shows a token with every request."""
         shown = {"authorization": f"Bearer {token}"} if token else {}
         return httpx.AsyncClient(base_url=self.url, headers=shown | headers, timeout=20)
+
+    async def sign_in(self, browser: httpx.AsyncClient, token: str) -> str:
+        """Sign in as a browser that sends neither Origin nor Sec-Fetch-Site; return the token of its forms."""
+        answer = await browser.post("/login", data={"token": token})
+        assert answer.status_code == 303, answer.text
+        found = re.search('name="csrf" value="([^"]+)"', (await browser.get("/")).text)
+        assert found
+        return found[1]
 
     async def sign_up(self, website_id: int, **said: object) -> None:
         """Publish a signup."""
@@ -56,14 +63,14 @@ class Console:
 @pytest_asyncio.fixture
 async def console(database_url: str) -> AsyncIterator[Console]:
     """A console; nobody works behind it."""
-    broker, settings = InProcessBroker(), Settings(
+    broker, settings = FaultyMemoryBroker(), Settings(
         database_url=SecretStr(database_url), namespace="t", dispatch_interval_seconds=0.1, retry_base_seconds=0.01,
         retry_budget=2, presence_seconds=0.1,
     )  # fmt: skip
     await broker.declare(Topology("t"))
     who = ConsoleSettings(
         operator_tokens=SecretStr(f"ana={OPERATOR}"), reader_tokens=SecretStr(f"wall={READER}"),
-        signup_tokens=SecretStr(f"shop={SIGNUP}"), follow_secrets=SecretStr("k" * 32),
+        signup_tokens=SecretStr(f"shop={SIGNUP}"), follow_secrets=SecretStr(FOLLOW),
         follow_origins="https://signup.example.com", streams_limit=30,
     )  # fmt: skip
     server = Server(make_console(settings, who, broker=broker), "127.0.0.1", 0)
@@ -92,10 +99,5 @@ async def working(console: Console) -> AsyncIterator[Console]:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """Where Chromium is; installed where we may, else named in one clear error."""
-    if shutil.which("chromium") is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        subprocess.run(f"apt-get update -qq; {CHROMIUM}", shell=True, check=False, timeout=500)
-    found = shutil.which("chromium")
-    if found is None:
-        pytest.exit(f"The tests of the console's pages need Chromium: {CHROMIUM}", returncode=1)
-    return found
+    """Where Chromium is."""
+    return str(program("chromium"))

@@ -2,23 +2,25 @@
 
 import asyncio
 import json
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from consumer.config import WrongSettings
-from ops.console.api import ROUTES
-from ops.console.app import CONTENT_POLICY
-from ops.console.following import Followers
-from ops.console.openapi import DESCRIBED, document, operations
-from ops.console.people import masked
-from ops.console.settings import ConsoleSettings, load_console_settings
+from consumer.config import SettingsError
+from ops.console.access.settings import ConsoleSettings, load_console_settings
+from ops.console.routes import WITH_API
+from ops.text.masking import masked
+from ops.websites.verb_registry import VERBS_BY_NAME
 from tests.console.conftest import OPERATOR, READER, SIGNUP, Console
 from tests.worker_processes import until
 
 KEPT = "/api/websites/7"
+WEB = ("fastapi", "starlette", "uvicorn", "jinja2", "sse_starlette")
 
 
 async def events(client, url, count):
@@ -40,28 +42,109 @@ async def events(client, url, count):
 def test_it_does_not_start_where_nobody_could_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without tokens and without a proxy it ends, saying what to set; a short secret is refused and not repeated."""
     monkeypatch.delenv("PROVISIONER_CONSOLE_OPERATOR_TOKENS", raising=False)
-    with pytest.raises(WrongSettings, match="PROVISIONER_CONSOLE_OPERATOR_TOKENS=name=secret"):
+    with pytest.raises(SettingsError, match="PROVISIONER_CONSOLE_OPERATOR_TOKENS=name=secret"):
         load_console_settings()
     monkeypatch.setenv("PROVISIONER_CONSOLE_OPERATOR_TOKENS", "ana=hunter2")
-    with pytest.raises(WrongSettings) as wrong:
+    with pytest.raises(SettingsError) as wrong:
         load_console_settings()
     assert "24 characters" in str(wrong.value)
     assert "hunter2" not in str(wrong.value)
 
 
+def test_tokens_come_from_a_file_and_a_service_link_is_no_port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A mounted secret is named by …_FILE; a Service called provisioner-console leaves the port as it was."""
+    (tmp_path / "tokens").write_text("ana=casescasescasescasescases\n")
+    monkeypatch.setenv("PROVISIONER_CONSOLE_OPERATOR_TOKENS_FILE", str(tmp_path / "tokens"))
+    monkeypatch.setenv("PROVISIONER_CONSOLE_PORT", "tcp://10.96.0.12:8480")
+    settings = load_console_settings()
+    assert settings.operator_tokens.get_secret_value() == "ana=casescasescasescasescases"
+    assert settings.port == 8480
+    (tmp_path / "tokens").write_text("ana=hunter2\n")
+    with pytest.raises(SettingsError, match="PROVISIONER_CONSOLE_OPERATOR_TOKENS_FILE: ana: a secret must have 24"):
+        load_console_settings()
+
+
 def test_no_worker_imports_it() -> None:
     """Command line and worker are imported without any of the console's libraries."""
     program = (
-        "import sys, ops.cli, consumer.app, ops.moving; "
-        "assert not {'starlette', 'uvicorn', 'jinja2', 'ops.console'} & set(sys.modules)"
+        "import sys, ops.cli.main, consumer.app, ops.websites.verb_execution; "
+        f"assert not {{*{WEB}, 'itsdangerous', 'ops.console'}} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_the_description_is_of_the_routes() -> None:
-    """Every operation is described, and nothing else is."""
-    assert set(operations(ROUTES)) == set(DESCRIBED)
-    assert document(ROUTES)["paths"]["/api/websites/{website_id}/{verb}"]["post"]["parameters"][0]["in"] == "path"
+@pytest.mark.parametrize("command", [["console"], ["follow-token", "42"]])
+def test_it_loads_no_web_to_say_that_a_setting_is_missing(command: list[str], tmp_path: Path) -> None:
+    """Commands that read only settings, or sign a token, start without the libraries that serve."""
+    program = (
+        "import sys\nfrom ops.cli.main import main\n"
+        f"try:\n    main({command!r})\nfinally:\n    assert not {set(WEB)!r} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n"), "PROVISIONER_CONSOLE_" in done.stderr) == (2, 1, True), (
+        done.stderr
+    )
+
+
+async def test_the_description_is_of_the_routes(console: Console) -> None:
+    """Every route of the API is described by its types: what it takes and answers, each under a name of its own."""
+    async with console.client() as client:
+        paths = (await client.get("/api/openapi.json")).json()["paths"]
+        assert (await client.get("/docs")).status_code == (await client.get("/redoc")).status_code == 404
+    routes = {
+        (f"/api{route.path_format}", method.lower())
+        for resource in WITH_API
+        for route in resource.api.routes
+        for method in route.methods
+    }
+    operations = {(path, method): operation for path, methods in paths.items() for method, operation in methods.items()}
+    assert operations.keys() == routes
+    assert len({operation["operationId"] for operation in operations.values()}) == len(operations) > 20
+    for (path, method), operation in operations.items():
+        assert "422" not in operation["responses"], "errors are of our own kind"
+        done = next(answer for status, answer in operation["responses"].items() if status in ("200", "201", "202"))
+        assert done["content"], path
+        assert ("requestBody" in operation) == (method == "post"), path
+        assert operation["security"] == [{"token": []}]
+        in_path = {parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "path"}
+        assert in_path == set(re.findall("{(.*?)}", path))
+    verbs = operations["/api/websites/{website_id}/{verb}", "post"]["parameters"][1]
+    assert verbs["schema"]["enum"] == list(VERBS_BY_NAME)
+
+
+async def test_the_documentation_s_examples_are_understood(console: Console) -> None:
+    """Each call of curl in docs/console.md, as it stands there; a group or action that is not there is no mistake."""
+    text = (Path(__file__).parents[2] / "docs/console.md").read_text().replace("\\\n", "")
+    calls = [shlex.split(line) for line in text.splitlines() if line.startswith("    curl ")]
+    assert len(calls) == 9
+    for call in calls:
+        token = OPERATOR if "Authorization: Bearer $TOKEN" in call else SIGNUP
+        (url,) = [word for word in call if word.startswith("http://127.0.0.1:8480/")]
+        async with console.client(token) as client:
+            path = url.removeprefix("http://127.0.0.1:8480")
+            if "--json" in call:
+                answer = await client.post(path, json=json.loads(call[call.index("--json") + 1]))
+            else:
+                answer = await client.get(path)
+        assert answer.status_code in (200, 201, 202, 404), (call, answer.text)
+        absent = "group" in answer.text or "there is no action 42" in answer.text
+        assert answer.status_code != 404 or absent, (call, answer.text)
+
+
+async def test_head_is_get_without_its_body(console: Console) -> None:
+    """Also of an event stream, which ends at once."""
+    async with console.client(READER) as client:
+        for path in ("/", "/livez", "/api/websites", "/api/nothing", "/api/failures/requeue", "/static/console.css"):
+            answer, whole = await client.head(path), await client.get(path)
+            assert (answer.status_code, answer.content) == (whole.status_code, b""), path
+            assert answer.headers["content-security-policy"] == whole.headers["content-security-policy"]
+        answer = await client.head("/api/events")
+        assert (answer.status_code, answer.content) == (200, b"")
+
+    async def no_stream() -> bool:
+        return not console.server.context.broadcaster._streams
+
+    await until(no_stream, 5, "the stream has ended")
 
 
 @pytest.mark.parametrize("token", [None, "x" * 32, SIGNUP])
@@ -119,13 +202,33 @@ async def test_pages_follow_each_other_without_gap_or_double(console: Console) -
             assert (await client.get(f"/api/websites?{wrong}")).status_code == 400, wrong
 
 
+async def test_websites_on_defaults_are_found(working: Console) -> None:
+    """By the API and by the page: those of which a step went on although their pack did not suffice."""
+    await working.sign_up(7)
+    await working.sign_up(8, seed_pack="nowhere")
+    for website_id in (7, 8):
+        await working.reaches(website_id, "live")
+    async with working.client(READER) as client:
+        for query, ids in (
+            ("on_defaults=true", [8]), ("on_defaults=true&state=failed", []), ("on_defaults=", [8, 7]), ("", [8, 7]),
+            ("on_defaults=false", [8, 7]),
+        ):  # fmt: skip
+            found = (await client.get(f"/api/websites?{query}")).json()["websites"]
+            assert sorted(site["website_id"] for site in found) == sorted(ids), query
+        assert (await client.get("/api/websites?on_defaults=perhaps")).status_code == 400
+        page = (await client.get("/websites?on_defaults=true")).text
+        assert ("site-8" in page, "site-7" in page) == (True, False)
+        assert 'name="on_defaults" value="true" checked' in page
+        assert "Defaults were used: pack nowhere" in (await client.get("/websites/8")).text
+
+
 async def test_a_command_needs_a_reason_and_hits_only_what_was_seen(working: Console) -> None:
     """It is published, carried out and stands in the history with its actor; from an old sight it is not sent."""
     await working.sign_up(7)
     await working.reaches(7, "live")
     async with working.client(OPERATOR) as client:
         found = (await client.get(KEPT)).json()
-        assert [verb["verb"] for verb in found["verbs"]] == ["suspend"]
+        assert [verb["verb"] for verb in found["verbs"]] == ["suspend", "erase"]
         answer = await client.post(f"{KEPT}/suspend", json={"seq": found["seq"], "reason": " "})
         assert (answer.status_code, answer.json()["error"][:6]) == (400, "reason")
         answer = await client.post(f"{KEPT}/suspend", json={"seq": found["seq"] - 1, "reason": "unpaid"})
@@ -135,10 +238,46 @@ async def test_a_command_needs_a_reason_and_hits_only_what_was_seen(working: Con
         assert answer.status_code == 202
         await working.reaches(7, "suspended")
         last = (await client.get(KEPT)).json()["history"][-1]
-        assert (last["actor"], last["reason"]) == ("console:ana", "unpaid")
+        assert (last["actor"], last["reason"]) == ("guest/console:ana", "unpaid")
         assert last["message_id"] == answer.json()["message_id"]
         assert (await client.post(f"{KEPT}/delete", json={})).status_code == 404
         assert (await client.post("/api/websites/8/suspend", json={"seq": 0, "reason": "x"})).status_code == 404
+
+
+async def test_a_website_that_sleeps_is_started_by_a_button(working: Console) -> None:
+    """Operators may, readers may not; the page says why it is there, and who has started it, with the reason."""
+    await working.db.execute(
+        """INSERT INTO pwb_websites (id, subdomain, owner_email, provisioning_due_at, created_at, updated_at)
+        VALUES (7, 'kept', 'ana@example.com', NULL, now() - interval '1 year', now())"""
+    )
+    change = {"seq": 0, "reason": "it slept"}
+    async with working.client(OPERATOR) as client, working.client(READER) as reader:
+        found = (await reader.get(KEPT)).json()
+        assert (found["asleep"], found["under_way"], found["ours"]) == (True, False, False)
+        assert [verb["verb"] for verb in found["verbs"]] == ["start", "erase"]
+        may, erase = (await reader.get(f"{KEPT}/explain")).json()["may"]
+        assert erase["verb"] == "erase"
+        assert may["would"] == "wait at pending for owner membership, and fail where it does not come"
+        page = (await client.get("/websites/7")).text
+        assert "people: asleep: nothing is under way for it, and nothing sends assign_owner" in page
+        assert 'action="/websites/7/start"' in page
+        assert "It would wait at pending for owner membership" in page
+        assert (await client.get("/api/figures")).json()["oldest"] is None, "nothing is under way"
+        assert (await reader.post(f"{KEPT}/start", json=change)).status_code == 403
+        await working.db.execute(
+            """WITH ana AS (INSERT INTO pwb_users (email, created_at, updated_at)
+                            VALUES ('ana@example.com', now(), now()) RETURNING id)
+               INSERT INTO pwb_user_memberships (user_id, website_id, role, created_at, updated_at)
+               SELECT id, 7, 'owner', now(), now() FROM ana"""
+        )
+        answer = await client.post(f"{KEPT}/start", json=change)
+        assert (answer.status_code, answer.json()["step"]) == (202, "assign_owner")
+        await working.reaches(7, "live")
+        page = (await client.get("/websites/7?sent=start")).text
+        assert "Sent: start. The workers carry it out" in page
+        assert "start by console:ana: “it slept”" in page
+        refused = await client.post(f"{KEPT}/start", json=change | {"seq": (await client.get(KEPT)).json()["seq"]})
+        assert (refused.status_code, refused.json()["why"]) == (409, "it is live: nothing is left to do")
 
 
 async def test_a_customer_follows_one_website(working: Console) -> None:
@@ -149,13 +288,13 @@ async def test_a_customer_follows_one_website(working: Console) -> None:
         made = (await signup.post(f"{KEPT}/follow-token", json={"seconds": 60})).json()
         assert (await signup.post(f"{KEPT}/follow-token", json={"seconds": 10**9})).status_code == 400
         listening = asyncio.create_task(events(browser, made["events_url"], 3))
-        pulse = working.server.config.app.state.desk.pulse
+        broadcaster = working.server.context.broadcaster
 
-        async def looked() -> bool:
-            return pulse.looks > 0
+        async def polled() -> bool:
+            return broadcaster.polls > 0
 
-        # What is told at first, and once more at the first look; the third is for what happens after that.
-        await until(looked, 20, "a first look for this stream")
+        # What is sent at first, and once more at the first poll; the third is for what happens after that.
+        await until(polled, 20, "a first poll for this stream")
         await working.sign_up(7)
         told = await listening
         assert all(name == "provisioning" for name, _ in told)
@@ -172,18 +311,6 @@ async def test_a_customer_follows_one_website(working: Console) -> None:
         assert (await browser.get(made["url"][:-1])).status_code == 401
 
 
-def test_a_customers_token_expires_and_keys_rotate() -> None:
-    """Valid until its second, with the key that signed it among those that are set."""
-    now = [1000.0]
-    old = Followers(ConsoleSettings(follow_secrets="o" * 24), lambda: now[0])
-    token, expires = old.mint(7, 60)
-    both = Followers(ConsoleSettings(follow_secrets=f"{'n' * 24},{'o' * 24}"), lambda: now[0])
-    new = Followers(ConsoleSettings(follow_secrets="n" * 24), lambda: now[0])
-    assert (expires, both.may(token, 7), new.may(token, 7), both.may(token, 70)) == (1060, True, False, False)
-    now[0] = 1060
-    assert not both.may(token, 7)
-
-
 async def test_a_customer_reads_no_internals(console: Console) -> None:
     """A failed website's error text is for ops; its customer gets words, and a code to choose others by."""
     await console.db.execute(
@@ -197,41 +324,14 @@ async def test_a_customer_reads_no_internals(console: Console) -> None:
     assert answer.json()["error"]["code"] == "owner_missing"
 
 
-async def test_one_look_serves_all_streams_and_there_is_a_limit(console: Console) -> None:
-    """Ten streams share the looks, nobody looks when they are gone, and one too many is turned away."""
-    pulse = console.server.config.app.state.desk.pulse
+async def test_one_look_serves_all_streams(console: Console) -> None:
+    """Ten streams share the looks, and nobody looks when they are gone."""
+    broadcaster = console.server.context.broadcaster
     async with console.client(OPERATOR) as client:
         began = asyncio.get_running_loop().time()
         told = await asyncio.gather(*(events(client, "/api/events", 2) for _ in range(10)))
         assert all(name == "states" and value["live"] == 0 for found in told for name, value in found)
-        assert pulse.looks <= asyncio.get_running_loop().time() - began + 2
-        queues = [pulse.enter(None) for _ in range(30)]
-        answer = await client.get("/api/events")
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
-        for queue in queues:
-            pulse.leave(queue)
-
-
-async def test_a_change_from_elsewhere_is_refused(console: Console) -> None:
-    """A browser's session opens nothing without the form's own secret, or from another site's page."""
-    await console.db.execute("INSERT INTO pwb_websites (id, created_at, updated_at) VALUES (7, now(), now())")
-    async with console.client() as browser:
-        page = await browser.get("/login")
-        assert page.headers["content-security-policy"].encode() == CONTENT_POLICY
-        csrf = browser.cookies["provisioner_csrf"]
-        wrong = await browser.post("/login", data={"csrf": csrf, "token": "x" * 40})
-        assert wrong.status_code == 401
-        assert (await browser.post("/login", data={"csrf": csrf, "token": OPERATOR})).status_code == 303
-        form = {"seq": "0", "reason": "x", "confirm": "7"}
-        assert (await browser.post("/websites/7/suspend", data=form)).status_code == 403
-        assert (await browser.post(f"{KEPT}/suspend", json=form)).status_code == 403
-        evil = {"origin": "https://evil.example"}
-        assert (await browser.post("/websites/7/suspend", data=form | {"csrf": csrf}, headers=evil)).status_code == 403
-        assert (await browser.post("/websites/7/suspend", data=form | {"csrf": csrf})).status_code == 409
-        cookie = browser.cookies["provisioner_session"]
-        forged = cookie.replace("operator.", "reader.", 1)
-        async with console.client(cookie=f"provisioner_session={forged}") as forger:
-            assert (await forger.get("/")).status_code == 303
+        assert broadcaster.polls <= asyncio.get_running_loop().time() - began + 2
 
 
 async def test_a_proxy_is_believed_by_its_address_alone(console: Console) -> None:
@@ -239,8 +339,8 @@ async def test_a_proxy_is_believed_by_its_address_alone(console: Console) -> Non
     said = {"x-forwarded-user": "ana@example.com", "x-forwarded-groups": "staff, provisioner-operators"}
     async with console.client(**said) as client:
         assert (await client.get("/api/machine")).status_code == 401
-        people = console.server.config.app.state.desk.people
-        people._settings = ConsoleSettings(proxy_addresses="127.0.0.0/8")
+        authenticator = console.server.context.authenticator
+        authenticator._settings = ConsoleSettings(proxy_addresses="127.0.0.0/8")
         assert (await client.get("/api/machine")).status_code == 200
         assert "operator" in (await client.get("/")).text
 

@@ -3,8 +3,8 @@
 import pytest
 from playwright.async_api import Page, expect
 
-from ops import pausing
-from ops.console import workers_api
+from ops.console.routes import workers
+from ops.workers import pause as pausing
 from tests.console.conftest import OPERATOR, READER, SIGNUP, Console
 from tests.console.test_pages import page, sign_in
 from tests.worker_processes import until
@@ -14,7 +14,7 @@ __all__ = ["page"]
 
 @pytest.fixture(autouse=True)
 def _hurries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pausing, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(pausing, "POLL_SECONDS", 0.05)
 
 
 async def known(console: Console) -> None:
@@ -47,7 +47,7 @@ async def test_operators_pause_and_resume(working: Console) -> None:
 
 async def test_what_is_not_answered_yet_is_wanted(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     """202 where a worker has not answered in time; it stays wanted."""
-    monkeypatch.setattr(workers_api, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(workers, "ANSWER_SECONDS", 0.1)
     await console.db.execute(
         "INSERT INTO provisioning_workers (id, host, pid, version, since) "
         "VALUES (gen_random_uuid(), 'h', 1, '1', now())"
@@ -67,8 +67,7 @@ async def test_nobody_else_pauses(console: Console) -> None:
             assert (await client.get("/api/doctor")).status_code == look
             assert (await client.post("/api/workers/pause", json=said)).status_code == act
     async with console.client() as browser:
-        csrf = {"csrf": (await browser.get("/login")).cookies["provisioner_csrf"]}
-        await browser.post("/login", data=csrf | {"token": OPERATOR})
+        await console.sign_in(browser, OPERATOR)
         assert (await browser.post("/workers/pause", data=said)).status_code == 403
     async with console.client(OPERATOR) as client:
         assert (await client.post("/api/workers/stop", json=said)).status_code == 404
@@ -110,3 +109,16 @@ async def test_an_operator_pauses_all_on_the_page(page: Page, working: Console) 
     await page.get_by_role("link", name="Ask the doctor").click()
     await expect(page.get_by_role("heading", name="Doctor")).to_be_visible()
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+async def test_a_locked_table_is_503_with_the_same_sentence(console: Console) -> None:
+    """While a migration holds it, pages and API say what the command line says; the doctor says who holds it."""
+    async with console.db.transaction(), console.client(READER) as client:
+        await console.db.execute("LOCK TABLE pwb_websites IN ACCESS EXCLUSIVE MODE")
+        api, page = await client.get("/api/websites"), await client.get("/failures")
+        assert (api.status_code, page.status_code) == (503, 503)
+        assert api.json()["error"].startswith("PostgreSQL: 55P03 LockNotAvailableError: canceling statement")
+        assert "try again when it is done" in page.text
+        doctor = await client.get("/api/doctor")
+        assert doctor.status_code == 503
+        assert f"process {console.db.get_server_pid()}" in doctor.text

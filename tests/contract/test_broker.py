@@ -8,28 +8,22 @@ from datetime import UTC, datetime
 import pytest
 import pytest_asyncio
 
-from consumer.broker import (
+from consumer.broker.protocol import (
     Broker,
-    BrokerDown,
+    BrokerDownError,
     BrokerError,
     ConsumerSession,
     Message,
-    Nacked,
+    NackedError,
     PublisherSession,
-    QueueMissing,
-    Unroutable,
+    QueueCounts,
+    QueueMissingError,
+    Right,
+    UnroutableError,
 )
-from tests.contract.workbench import (
-    FRAGILE_LIMIT,
-    Inbox,
-    Lab,
-    OtherShape,
-    Workbench,
-    drain,
-    message,
-    until_closed,
-    until_counts,
-)
+from tests.contract.servers import BrokerServer
+from tests.contract.sessions import Inbox, drain, message, until_closed, until_counts
+from tests.contract.topologies import FRAGILE_LIMIT, ContractTopology, OtherArguments
 
 
 @pytest_asyncio.fixture
@@ -59,7 +53,7 @@ async def fill(publisher: PublisherSession, queue: str, count: int) -> list[str]
 # ----------------------------------------------------------------------------------------------- what a message keeps
 
 
-async def test_everything_arrives_as_it_was_sent(bench: Workbench, publisher, consumer) -> None:
+async def test_everything_arrives_as_it_was_sent(topology: ContractTopology, publisher, consumer) -> None:
     """Body, id, type, headers of all plain types and foreign properties arrive as they were sent."""
     headers = {
         "text": "ä",
@@ -74,150 +68,183 @@ async def test_everything_arrives_as_it_was_sent(bench: Workbench, publisher, co
         "content_type": "application/x-foreign", "content_encoding": "utf-8", "correlation_id": "c", "reply_to": "r",
         "app_id": "foreign", "priority": 3, "timestamp": datetime(2020, 2, 3, 4, 5, 6, tzinfo=UTC),
     }  # fmt: skip
-    sent = message(bench.commands, body=b"\0\xff{", headers=headers, properties=properties)
+    sent = message(topology.commands, body=b"\0\xff{", headers=headers, properties=properties)
     await publisher.publish(sent)
     inbox = Inbox()
-    await consumer.consume(bench.commands, 1, inbox.put)
+    await consumer.consume(topology.commands, 1, inbox.put)
     (got,) = await inbox.until(1)
     assert (got.body, got.message_id, got.type) == (sent.body, sent.message_id, sent.type)
-    assert (got.exchange, got.routing_key, got.queue) == ("", bench.commands, bench.commands)
+    assert (got.exchange, got.routing_key, got.queue) == ("", topology.commands, topology.commands)
     assert (got.redelivered, got.session) == (False, consumer)
     assert {name: got.headers[name] for name in headers} == headers
     assert got.properties == {**properties, "delivery_mode": 2}
 
 
-async def test_an_empty_body_arrives(bench: Workbench, publisher, consumer) -> None:
+async def test_an_empty_body_arrives(topology: ContractTopology, publisher, consumer) -> None:
     """A message without a body is a message."""
-    await publisher.publish(message(bench.commands, body=b""))
+    await publisher.publish(message(topology.commands, body=b""))
     inbox = Inbox()
-    await consumer.consume(bench.commands, 1, inbox.put)
+    await consumer.consume(topology.commands, 1, inbox.put)
     assert (await inbox.until(1))[0].body == b""
 
 
-async def test_a_large_body_arrives(bench: Workbench, publisher, consumer) -> None:
+async def test_a_large_body_arrives(topology: ContractTopology, publisher, consumer) -> None:
     """A body of many frames arrives whole."""
     body = bytes(range(256)) * 4096
-    await publisher.publish(message(bench.commands, body=body))
+    await publisher.publish(message(topology.commands, body=body))
     inbox = Inbox()
-    await consumer.consume(bench.commands, 1, inbox.put)
+    await consumer.consume(topology.commands, 1, inbox.put)
     assert (await inbox.until(1))[0].body == body
 
 
-async def test_a_copy_is_persistent_and_outlives_its_original(bench: Workbench, publisher, consumer) -> None:
+async def test_a_copy_is_persistent_and_outlives_its_original(topology: ContractTopology, publisher, consumer) -> None:
     """A copy of a foreign message takes over neither its expiry nor its user nor its transience."""
     foreign = {"expiration": "1", "user_id": "somebody-else", "delivery_mode": 1}
-    await publisher.publish(message(bench.commands, properties=foreign))
+    await publisher.publish(message(topology.commands, properties=foreign))
     inbox = Inbox()
-    await consumer.consume(bench.commands, 1, inbox.put)
+    await consumer.consume(topology.commands, 1, inbox.put)
     (got,) = await inbox.until(1)
     assert got.properties["delivery_mode"] == 2
     assert not {"expiration", "user_id"} & set(got.properties)
 
 
+@pytest.mark.parametrize("properties", [{}, {"user_id": "somebody-else", "app_id": "signup"}])
+async def test_a_message_carries_its_publishers_user(
+    topology: ContractTopology, publisher, consumer, properties: dict[str, str]
+) -> None:
+    """What asks for it carries the session's own user, whatever user a message of others had; nothing else does."""
+    sent = [message(topology.commands, properties=properties, carries_user_id=carries) for carries in (True, False)]
+    await publisher.publish_all(sent)
+    inbox = Inbox()
+    await consumer.consume(topology.commands, 2, inbox.put)
+    users = {got.message_id: got.properties.get("user_id") for got in await inbox.until(2)}
+    assert users == {sent[0].message_id: "guest", sent[1].message_id: None}
+
+
+async def test_asking_for_rights_does_nothing(topology: ContractTopology, broker, consumer) -> None:
+    """A user who may do everything has every right; asking publishes, takes and declares nothing."""
+    rights = [
+        Right("publish", ""), Right("publish", topology.commands_exchange, "provisioning.suspend"),
+        Right("publish", topology.dead_letters), Right("read", topology.commands), Right("declare", topology.commands),
+        Right("declare", f"{topology.commands}.other"),
+    ]  # fmt: skip
+    assert (broker.user, list(await broker.has_rights(rights))) == ("guest", [True] * len(rights))
+    for queue in (topology.commands, topology.dead_letters):
+        assert await consumer.counts(queue) == QueueCounts(0, 0)
+    with pytest.raises(QueueMissingError):
+        await consumer.counts(f"{topology.commands}.other")
+
+
 # ------------------------------------------------------------------------------------------------------------ routing
 
 
-async def test_commands_are_routed_by_topic(bench: Workbench, publisher, broker: Broker) -> None:
+async def test_commands_are_routed_by_topic(topology: ContractTopology, publisher, broker: Broker) -> None:
     """`website.created` goes to the signups, `provisioning.*` to the commands, each once."""
     for key in ("website.created", "provisioning.go_live"):
-        await publisher.publish(message(key, exchange=bench.commands_exchange, mandatory=False, type=key))
-    assert [delivery.routing_key for delivery in await broker.peek(bench.signups, 9)] == ["website.created"]
-    assert [delivery.routing_key for delivery in await broker.peek(bench.commands, 9)] == ["provisioning.go_live"]
+        await publisher.publish(message(key, exchange=topology.commands_exchange, mandatory=False, type=key))
+    assert [delivery.routing_key for delivery in await broker.peek(topology.signups, 9)] == ["website.created"]
+    assert [delivery.routing_key for delivery in await broker.peek(topology.commands, 9)] == ["provisioning.go_live"]
 
 
 @pytest.mark.parametrize("key", ["website.updated", "provisioning.go.live", "provisioning", "", "x" * 255])
-async def test_what_nothing_takes_goes_by_the_alternate_exchange(bench: Workbench, publisher, broker, key) -> None:
+async def test_what_nothing_takes_goes_by_the_alternate_exchange(
+    topology: ContractTopology, publisher, broker, key
+) -> None:
     """A message that no binding takes ends in the commands queue, even where it is mandatory."""
-    await publisher.publish(message(key, exchange=bench.commands_exchange, mandatory=True))
-    (got,) = await broker.peek(bench.commands, 9)
-    assert (got.routing_key, got.exchange) == (key, bench.commands_exchange)
+    await publisher.publish(message(key, exchange=topology.commands_exchange, mandatory=True))
+    (got,) = await broker.peek(topology.commands, 9)
+    assert (got.routing_key, got.exchange) == (key, topology.commands_exchange)
 
 
-async def test_events_reach_their_subscribers_only(bench: Workbench, publisher, broker: Broker) -> None:
+async def test_events_reach_their_subscribers_only(topology: ContractTopology, publisher, broker: Broker) -> None:
     """A subscriber gets the events that it has bound; an event for nobody is confirmed and gone."""
-    await publisher.publish(message("website.live", exchange=bench.events_exchange, mandatory=False))
-    await publisher.publish(message("nobody.cares", exchange=bench.events_exchange, mandatory=False))
-    assert [delivery.routing_key for delivery in await broker.peek(bench.subscriber, 9)] == ["website.live"]
-    assert await broker.peek(bench.commands, 9) == []
+    await publisher.publish(message("website.live", exchange=topology.events_exchange, mandatory=False))
+    await publisher.publish(message("nobody.cares", exchange=topology.events_exchange, mandatory=False))
+    assert [delivery.routing_key for delivery in await broker.peek(topology.subscriber, 9)] == ["website.live"]
+    assert await broker.peek(topology.commands, 9) == []
 
 
-async def test_unroutable_says_so(bench: Workbench, publisher) -> None:
+async def test_unroutable_says_so(topology: ContractTopology, publisher) -> None:
     """A mandatory message for a queue that is not there raises, and the session lives on."""
-    with pytest.raises(Unroutable):
-        await publisher.publish(message(f"{bench.namespace}.nowhere"))
-    await publisher.publish(message(bench.commands))
+    with pytest.raises(UnroutableError):
+        await publisher.publish(message(f"{topology.namespace}.nowhere"))
+    await publisher.publish(message(topology.commands))
     assert not publisher.closed.is_set()
 
 
-async def test_a_missing_exchange_is_unroutable_and_ends_the_session(bench: Workbench, lab: Lab, publisher) -> None:
-    """Publishing to an exchange that is gone raises Unroutable, so that whoever hears it declares it anew."""
-    await lab.delete_exchange(bench.events_exchange)
-    with pytest.raises(Unroutable, match="exchange"):
-        await publisher.publish(message("website.live", exchange=bench.events_exchange, mandatory=False))
+async def test_a_missing_exchange_is_unroutable_and_ends_the_session(
+    topology: ContractTopology, server: BrokerServer, publisher
+) -> None:
+    """Publishing to an exchange that is gone raises UnroutableError, so that the caller declares it anew."""
+    await server.delete_exchange(topology.events_exchange)
+    with pytest.raises(UnroutableError, match="exchange"):
+        await publisher.publish(message("website.live", exchange=topology.events_exchange, mandatory=False))
     await until_closed(publisher)
 
 
 # ----------------------------------------------------------------------------------------------------------- confirms
 
 
-async def test_each_of_many_gets_its_own_answer(bench: Workbench, publisher, broker: Broker) -> None:
+async def test_each_of_many_gets_its_own_confirm(topology: ContractTopology, publisher, broker: Broker) -> None:
     """Of 100 publishes at once, exactly the unroutable ones raise, and exactly the others are stored."""
-    good = [message(bench.commands) for _ in range(50)]
-    bad = [message(f"{bench.namespace}.nowhere") for _ in range(50)]
+    good = [message(topology.commands) for _ in range(50)]
+    bad = [message(f"{topology.namespace}.nowhere") for _ in range(50)]
     mixed = [item for pair in zip(good, bad, strict=True) for item in pair]
-    answers = await asyncio.gather(*map(publisher.publish, mixed), return_exceptions=True)
-    assert [type(answer) for answer in answers] == [type(None), Unroutable] * 50
-    assert {got.message_id for got in await drain(broker, bench.commands)} == {item.message_id for item in good}
+    results = await asyncio.gather(*map(publisher.publish, mixed), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), UnroutableError] * 50
+    assert {got.message_id for got in await drain(broker, topology.commands)} == {item.message_id for item in good}
 
 
-async def test_equal_ids_at_once_do_not_take_each_others_answers(bench: Workbench, publisher, broker: Broker) -> None:
+async def test_equal_ids_at_once_do_not_take_each_others_confirms(
+    topology: ContractTopology, publisher, broker: Broker
+) -> None:
     """[bad, ok, bad, ok] with one id in flight: the bad ones raise and the good ones are stored."""
-    good = message(bench.commands, message_id="same")
-    bad = message(f"{bench.namespace}.nowhere", message_id="same")
-    answers = await asyncio.gather(*map(publisher.publish, (bad, good, bad, good)), return_exceptions=True)
-    assert [type(answer) for answer in answers] == [Unroutable, type(None)] * 2
-    assert {got.message_id for got in await drain(broker, bench.commands)} == {"same"}
+    good = message(topology.commands, message_id="same")
+    bad = message(f"{topology.namespace}.nowhere", message_id="same")
+    results = await asyncio.gather(*map(publisher.publish, (bad, good, bad, good)), return_exceptions=True)
+    assert [type(result) for result in results] == [UnroutableError, type(None)] * 2
+    assert {got.message_id for got in await drain(broker, topology.commands)} == {"same"}
 
 
-async def test_the_same_message_at_once_is_sent_once(bench: Workbench, publisher, broker: Broker) -> None:
-    """Ten calls with one message share one publish and one answer."""
-    same = message(bench.commands)
+async def test_the_same_message_at_once_is_sent_once(topology: ContractTopology, publisher, broker: Broker) -> None:
+    """Ten calls with one message share one publish and one confirm."""
+    same = message(topology.commands)
     await asyncio.gather(*(publisher.publish(same) for _ in range(10)))
-    assert [got.message_id for got in await drain(broker, bench.commands)] == [same.message_id]
+    assert [got.message_id for got in await drain(broker, topology.commands)] == [same.message_id]
 
 
-async def test_the_same_message_later_is_sent_again(bench: Workbench, publisher, broker: Broker) -> None:
-    """Only what is in flight is shared: a repetition after the answer is a publish of its own."""
-    same = message(bench.commands)
+async def test_the_same_message_later_is_sent_again(topology: ContractTopology, publisher, broker: Broker) -> None:
+    """Only what is in flight is shared: a repetition after the confirm is a publish of its own."""
+    same = message(topology.commands)
     await publisher.publish(same)
     await publisher.publish(same)
-    assert len(await drain(broker, bench.commands)) == 2
+    assert len(await drain(broker, topology.commands)) == 2
 
 
-async def test_messages_without_id_are_all_sent(bench: Workbench, publisher, broker: Broker) -> None:
+async def test_messages_without_id_are_all_sent(topology: ContractTopology, publisher, broker: Broker) -> None:
     """What has no id is never taken for the same."""
-    await asyncio.gather(*(publisher.publish(message(bench.commands, message_id="")) for _ in range(5)))
-    assert len(await drain(broker, bench.commands)) == 5
+    await asyncio.gather(*(publisher.publish(message(topology.commands, message_id="")) for _ in range(5)))
+    assert len(await drain(broker, topology.commands)) == 5
 
 
-async def test_a_thousand_at_once(bench: Workbench, publisher, broker: Broker) -> None:
+async def test_a_thousand_at_once(topology: ContractTopology, publisher, broker: Broker) -> None:
     """A thousand concurrent publishes are all confirmed, and each is stored once."""
-    sent = [message(bench.commands) for _ in range(1000)]
+    sent = [message(topology.commands) for _ in range(1000)]
     await asyncio.gather(*map(publisher.publish, sent))
-    stored = Counter(got.message_id for got in await drain(broker, bench.commands))
+    stored = Counter(got.message_id for got in await drain(broker, topology.commands))
     assert stored == Counter(item.message_id for item in sent)
 
 
-async def test_a_full_queue_nacks(bench: Workbench, lab: Lab, publisher) -> None:
-    """A queue that is full refuses, the publisher learns it, and the session lives on."""
-    await lab.limit(bench.signups, 2)
-    answers = [await _answer(publisher, message(bench.signups)) for _ in range(30)]
-    assert set(map(type, answers)) == {type(None), Nacked}
-    await publisher.publish(message(bench.commands))
+async def test_a_full_queue_nacks(topology: ContractTopology, server: BrokerServer, publisher) -> None:
+    """A queue that is full refuses, the publisher gets NackedError, and the session lives on."""
+    await server.limit(topology.signups, 2)
+    results = [await _error_of(publisher, message(topology.signups)) for _ in range(30)]
+    assert set(map(type, results)) == {type(None), NackedError}
+    await publisher.publish(message(topology.commands))
     assert not publisher.closed.is_set()
 
 
-async def _answer(publisher: PublisherSession, item: Message) -> BrokerError | None:
+async def _error_of(publisher: PublisherSession, item: Message) -> BrokerError | None:
     try:
         await publisher.publish(item)
     except BrokerError as error:
@@ -225,109 +252,109 @@ async def _answer(publisher: PublisherSession, item: Message) -> BrokerError | N
     return None
 
 
-async def test_a_cancelled_caller_takes_no_answer_away(bench: Workbench, publisher, broker: Broker) -> None:
-    """Of two that wait for one publish, one is cancelled: the other gets the answer, and it is stored once."""
-    same = message(bench.commands)
+async def test_a_cancelled_caller_takes_no_confirm_away(topology: ContractTopology, publisher, broker: Broker) -> None:
+    """Of two that wait for one publish, one is cancelled: the other gets the confirm, and it is stored once."""
+    same = message(topology.commands)
     first, second = (asyncio.ensure_future(publisher.publish(same)) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
     await second
     assert first.cancelled()
-    assert len(await drain(broker, bench.commands)) == 1
+    assert len(await drain(broker, topology.commands)) == 1
     assert not publisher.closed.is_set()
 
 
-async def test_cancelled_publishes_do_not_spoil_later_ones(bench: Workbench, publisher) -> None:
-    """After 50 callers were cancelled in mid-publish, good and unroutable messages still get their own answers."""
-    callers = [asyncio.ensure_future(publisher.publish(message(f"{bench.namespace}.nowhere"))) for _ in range(50)]
+async def test_cancelled_publishes_do_not_spoil_later_ones(topology: ContractTopology, publisher) -> None:
+    """After 50 callers were cancelled in mid-publish, good and unroutable messages still get their own confirms."""
+    callers = [asyncio.ensure_future(publisher.publish(message(f"{topology.namespace}.nowhere"))) for _ in range(50)]
     await asyncio.sleep(0)
     for caller in callers:
         caller.cancel()
     await asyncio.gather(*callers, return_exceptions=True)
-    await publisher.publish(message(bench.commands))
-    with pytest.raises(Unroutable):
-        await publisher.publish(message(f"{bench.namespace}.nowhere"))
+    await publisher.publish(message(topology.commands))
+    with pytest.raises(UnroutableError):
+        await publisher.publish(message(f"{topology.namespace}.nowhere"))
 
 
-async def test_publishing_on_a_closed_session(bench: Workbench, publisher) -> None:
+async def test_publishing_on_a_closed_session(topology: ContractTopology, publisher) -> None:
     """A session that was closed takes nothing more, and may be closed twice."""
     await publisher.close()
-    with pytest.raises(BrokerDown):
-        await publisher.publish(message(bench.commands))
+    with pytest.raises(BrokerDownError):
+        await publisher.publish(message(topology.commands))
     await publisher.close()
     assert publisher.closed.is_set()
 
 
 async def test_publishers_in_flight_learn_that_the_connection_was_dropped(
-    bench: Workbench, lab: Lab, publisher
+    topology: ContractTopology, server: BrokerServer, publisher
 ) -> None:
-    """While connections are dropped every publish ends, confirmed or BrokerDown, and what was confirmed is stored."""
+    """While connections are dropped a publish is confirmed or ends in BrokerDownError; what was confirmed is stored."""
     confirmed: list[str] = []
 
     async def publish_until_down() -> None:
         while True:
-            item = message(bench.commands)
+            item = message(topology.commands)
             await publisher.publish(item)
             confirmed.append(item.message_id)
 
     callers = [asyncio.ensure_future(publish_until_down()) for _ in range(16)]
     while len(confirmed) < 50:
         await asyncio.sleep(0)
-    await lab.drop_connections()
+    await server.drop_connections()
     async with asyncio.timeout(20):
         ends = await asyncio.gather(*callers, return_exceptions=True)
-    assert {type(end) for end in ends} == {BrokerDown}
+    assert {type(end) for end in ends} == {BrokerDownError}
     await until_closed(publisher)
-    assert set(confirmed) <= {got.message_id for got in await drain(lab.broker, bench.commands)}
+    assert set(confirmed) <= {got.message_id for got in await drain(server.broker, topology.commands)}
 
 
 # ---------------------------------------------------------------------------------------------------------- consuming
 
 
-async def test_prefetch_bounds_what_is_unsettled(bench: Workbench, publisher, consumer) -> None:
+async def test_prefetch_bounds_what_is_unsettled(topology: ContractTopology, publisher, consumer) -> None:
     """A consumer never holds more than its prefetch; each ack lets one more in."""
-    await fill(publisher, bench.commands, 10)
+    await fill(publisher, topology.commands, 10)
     inbox = Inbox()
-    await consumer.consume(bench.commands, 3, inbox.put)
+    await consumer.consume(topology.commands, 3, inbox.put)
     await inbox.until(3)
-    await until_counts(consumer, bench.commands, 7)
+    await until_counts(consumer, topology.commands, 7)
     assert len(inbox.deliveries) == 3
     await consumer.ack(inbox.deliveries[1])
     await inbox.until(4)
-    await until_counts(consumer, bench.commands, 6)
+    await until_counts(consumer, topology.commands, 6)
     assert len(inbox.deliveries) == 4
 
 
-async def test_each_consumer_has_its_own_prefetch(bench: Workbench, publisher, consumer) -> None:
+async def test_each_consumer_has_its_own_prefetch(topology: ContractTopology, publisher, consumer) -> None:
     """Two queues on one session: a full window of one does not keep the other out."""
-    await fill(publisher, bench.commands, 5)
-    await fill(publisher, bench.signups, 5)
+    await fill(publisher, topology.commands, 5)
+    await fill(publisher, topology.signups, 5)
     commands, signups = Inbox(), Inbox()
-    await consumer.consume(bench.commands, 2, commands.put)
-    await consumer.consume(bench.signups, 4, signups.put)
+    await consumer.consume(topology.commands, 2, commands.put)
+    await consumer.consume(topology.signups, 4, signups.put)
     await commands.until(2)
     await signups.until(4)
-    await until_counts(consumer, bench.commands, 3)
-    await until_counts(consumer, bench.signups, 1)
+    await until_counts(consumer, topology.commands, 3)
+    await until_counts(consumer, topology.signups, 1)
     assert (len(commands.deliveries), len(signups.deliveries)) == (2, 4)
 
 
-async def test_order_is_kept_for_one_consumer(bench: Workbench, publisher, consumer) -> None:
+async def test_order_is_kept_for_one_consumer(topology: ContractTopology, publisher, consumer) -> None:
     """Undisturbed, a queue is first in, first out."""
-    ids = await fill(publisher, bench.commands, 20)
+    ids = await fill(publisher, topology.commands, 20)
     inbox = Inbox()
-    await consumer.consume(bench.commands, 20, inbox.put)
+    await consumer.consume(topology.commands, 20, inbox.put)
     await inbox.until(20)
     assert inbox.ids == ids
 
 
-async def test_consumers_share_a_queue(bench: Workbench, publisher, consumer, broker: Broker) -> None:
+async def test_consumers_share_a_queue(topology: ContractTopology, publisher, consumer, broker: Broker) -> None:
     """Two consumers of one queue each get some, and no message goes to both."""
     other = await broker.open_consumer()
     mine, theirs = Inbox(), Inbox()
-    await consumer.consume(bench.commands, 100, mine.put)
-    await other.consume(bench.commands, 100, theirs.put)
-    ids = await fill(publisher, bench.commands, 20)
+    await consumer.consume(topology.commands, 100, mine.put)
+    await other.consume(topology.commands, 100, theirs.put)
+    ids = await fill(publisher, topology.commands, 20)
     async with asyncio.timeout(20):
         while len(mine.deliveries) + len(theirs.deliveries) < 20:
             await asyncio.sleep(0)
@@ -337,45 +364,49 @@ async def test_consumers_share_a_queue(bench: Workbench, publisher, consumer, br
     await other.close()
 
 
-async def test_acked_messages_are_gone(bench: Workbench, publisher, broker: Broker) -> None:
+async def test_acked_messages_are_gone(topology: ContractTopology, publisher, broker: Broker) -> None:
     """What was acked before a close is not delivered again, although ack does not wait for the broker."""
     for _ in range(5):
-        await asyncio.gather(*(publisher.publish(message(bench.commands)) for _ in range(300)))
+        await asyncio.gather(*(publisher.publish(message(topology.commands)) for _ in range(300)))
         consumer = await broker.open_consumer()
         inbox = Inbox()
-        await consumer.consume(bench.commands, 300, inbox.put)
+        await consumer.consume(topology.commands, 300, inbox.put)
         for delivery in await inbox.until(300):
             await consumer.ack(delivery)
         await consumer.close()
-        assert await broker.peek(bench.commands, 300) == []
+        assert await broker.peek(topology.commands, 300) == []
 
 
-async def test_unsettled_messages_come_again_after_a_close(bench: Workbench, publisher, consumer, broker) -> None:
+async def test_unsettled_messages_come_again_after_a_close(
+    topology: ContractTopology, publisher, consumer, broker
+) -> None:
     """What was not acked is delivered again, marked so; what was acked is not."""
-    ids = await fill(publisher, bench.commands, 4)
+    ids = await fill(publisher, topology.commands, 4)
     inbox = Inbox()
-    await consumer.consume(bench.commands, 4, inbox.put)
+    await consumer.consume(topology.commands, 4, inbox.put)
     first = (await inbox.until(4))[0]
     await consumer.ack(first)
     await consumer.close()
-    again = await drain(broker, bench.commands)
+    again = await drain(broker, topology.commands)
     assert {got.message_id for got in again} == set(ids[1:])
     assert all(got.redelivered for got in again)
     assert {got.headers.get("x-delivery-count") for got in again} == {1}
 
 
-async def test_settling_on_a_dead_session_is_harmless(bench: Workbench, publisher, consumer, broker: Broker) -> None:
-    """Ack, hand_back, stop_consuming and close on a dead session do nothing and raise nothing."""
-    await fill(publisher, bench.commands, 2)
+async def test_settling_on_a_dead_session_is_harmless(
+    topology: ContractTopology, publisher, consumer, broker: Broker
+) -> None:
+    """Ack, nack, stop_consuming and close on a dead session do nothing and raise nothing."""
+    await fill(publisher, topology.commands, 2)
     inbox = Inbox()
-    await consumer.consume(bench.commands, 2, inbox.put)
+    await consumer.consume(topology.commands, 2, inbox.put)
     got = await inbox.until(2)
     await consumer.close()
     await consumer.ack(got[0])
-    await consumer.hand_back(got)
+    await consumer.nack_all(got)
     await consumer.stop_consuming()
     await consumer.close()
-    assert len(await drain(broker, bench.commands)) == 2
+    assert len(await drain(broker, topology.commands)) == 2
 
 
 @pytest.mark.parametrize(
@@ -388,11 +419,13 @@ async def test_settling_on_a_dead_session_is_harmless(bench: Workbench, publishe
         pytest.param(([0, 1, 2, 3, 4, 5],), id="all"),
     ],
 )
-async def test_acked_together(bench: Workbench, publisher, consumer, broker: Broker, rounds: tuple[list[int]]) -> None:
+async def test_acked_together(
+    topology: ContractTopology, publisher, consumer, broker: Broker, rounds: tuple[list[int]]
+) -> None:
     """Those that are acked are settled, those between and around them are not: they come again."""
-    await fill(publisher, bench.commands, 6)
+    await fill(publisher, topology.commands, 6)
     inbox = Inbox()
-    await consumer.consume(bench.commands, 6, inbox.put)
+    await consumer.consume(topology.commands, 6, inbox.put)
     got = await inbox.until(6)
     for chosen in rounds:
         await consumer.ack_all([got[number] for number in chosen])
@@ -400,122 +433,126 @@ async def test_acked_together(bench: Workbench, publisher, consumer, broker: Bro
         got[number].message_id for acked in rounds for number in acked
     }
     await consumer.close()
-    assert {message.message_id for message in await drain(broker, bench.commands)} == left
+    assert {message.message_id for message in await drain(broker, topology.commands)} == left
 
 
-async def test_a_second_ack_is_harmless(bench: Workbench, publisher, consumer) -> None:
+async def test_a_second_ack_is_harmless(topology: ContractTopology, publisher, consumer) -> None:
     """Acking twice, or handing back what was acked, does not close the channel."""
-    await fill(publisher, bench.commands, 1)
+    await fill(publisher, topology.commands, 1)
     inbox = Inbox()
-    await consumer.consume(bench.commands, 1, inbox.put)
+    await consumer.consume(topology.commands, 1, inbox.put)
     (got,) = await inbox.until(1)
     await consumer.ack(got)
     await consumer.ack(got)
-    await consumer.hand_back([got])
-    assert (await consumer.counts(bench.commands)).ready == 0
+    await consumer.nack_all([got])
+    assert (await consumer.counts(topology.commands)).ready == 0
     assert not consumer.closed.is_set()
 
 
-async def test_a_delivery_is_settled_where_it_came_from(bench: Workbench, publisher, consumer, broker: Broker) -> None:
+async def test_a_delivery_is_settled_where_it_came_from(
+    topology: ContractTopology, publisher, consumer, broker: Broker
+) -> None:
     """Another session's ack with the same tag does not settle what it never received."""
-    await fill(publisher, bench.commands, 2)
+    await fill(publisher, topology.commands, 2)
     other = await broker.open_consumer()
     mine, theirs = Inbox(), Inbox()
-    await consumer.consume(bench.commands, 1, mine.put)
+    await consumer.consume(topology.commands, 1, mine.put)
     await mine.until(1)
-    await other.consume(bench.commands, 1, theirs.put)
+    await other.consume(topology.commands, 1, theirs.put)
     await theirs.until(1)
     await consumer.ack(theirs.deliveries[0])
     await consumer.close()
     await other.close()
-    assert len(await drain(broker, bench.commands)) == 2
+    assert len(await drain(broker, topology.commands)) == 2
 
 
-async def test_handed_back_messages_come_again(bench: Workbench, publisher, consumer, broker: Broker) -> None:
-    """What is handed back is ready for others at once; the session keeps the rest."""
-    ids = await fill(publisher, bench.commands, 4)
+async def test_nacked_deliveries_come_again(topology: ContractTopology, publisher, consumer, broker: Broker) -> None:
+    """What is nacked is ready for others at once; the session keeps the rest."""
+    ids = await fill(publisher, topology.commands, 4)
     inbox = Inbox()
-    await consumer.consume(bench.commands, 4, inbox.put)
+    await consumer.consume(topology.commands, 4, inbox.put)
     got = await inbox.until(4)
     await consumer.stop_consuming()
-    await consumer.hand_back(got[2:])
-    await until_counts(consumer, bench.commands, 2)
+    await consumer.nack_all(got[2:])
+    await until_counts(consumer, topology.commands, 2)
     await consumer.ack(got[0])
     await consumer.close()
-    assert {item.message_id for item in await drain(broker, bench.commands)} == set(ids[1:])
+    assert {item.message_id for item in await drain(broker, topology.commands)} == set(ids[1:])
 
 
-async def test_nothing_arrives_after_stop_consuming(bench: Workbench, publisher, consumer) -> None:
+async def test_nothing_arrives_after_stop_consuming(topology: ContractTopology, publisher, consumer) -> None:
     """After stop_consuming returned nothing more is delivered, and what was can still be settled."""
-    await fill(publisher, bench.commands, 3)
+    await fill(publisher, topology.commands, 3)
     inbox = Inbox()
-    await consumer.consume(bench.commands, 100, inbox.put)
+    await consumer.consume(topology.commands, 100, inbox.put)
     await inbox.until(3)
     await consumer.stop_consuming()
-    await fill(publisher, bench.commands, 5)
-    await until_counts(consumer, bench.commands, 5)
+    await fill(publisher, topology.commands, 5)
+    await until_counts(consumer, topology.commands, 5)
     assert len(inbox.deliveries) == 3
     for delivery in inbox.deliveries:
         await consumer.ack(delivery)
     # A quorum queue counts a cancelled consumer for as long as that one has something unsettled.
-    await until_counts(consumer, bench.commands, ready=5, consumers=0)
+    await until_counts(consumer, topology.commands, ready=5, consumers=0)
 
 
-async def test_counts(bench: Workbench, publisher, consumer) -> None:
+async def test_counts(topology: ContractTopology, publisher, consumer) -> None:
     """Ready messages and consumers are counted."""
-    assert await consumer.counts(bench.commands) == await consumer.counts(bench.signups)
-    await fill(publisher, bench.commands, 3)
-    await until_counts(consumer, bench.commands, 3)
-    assert (await consumer.counts(bench.commands)).consumers == 0
+    assert await consumer.counts(topology.commands) == await consumer.counts(topology.signups)
+    await fill(publisher, topology.commands, 3)
+    await until_counts(consumer, topology.commands, 3)
+    assert (await consumer.counts(topology.commands)).consumers == 0
     inbox = Inbox()
-    await consumer.consume(bench.commands, 1, inbox.put)
+    await consumer.consume(topology.commands, 1, inbox.put)
     await inbox.until(1)
-    await until_counts(consumer, bench.commands, 2)
-    assert (await consumer.counts(bench.commands)).consumers == 1
+    await until_counts(consumer, topology.commands, 2)
+    assert (await consumer.counts(topology.commands)).consumers == 1
 
 
-async def test_counting_a_missing_queue(bench: Workbench, consumer) -> None:
+async def test_counting_a_missing_queue(topology: ContractTopology, consumer) -> None:
     """A missing queue is named, with what makes it, and ends the session."""
-    with pytest.raises(QueueMissing, match=f"{bench.namespace}.nowhere.*provisioner init"):
-        await consumer.counts(f"{bench.namespace}.nowhere")
+    with pytest.raises(QueueMissingError, match=f"{topology.namespace}.nowhere.*provisioner init"):
+        await consumer.counts(f"{topology.namespace}.nowhere")
     await until_closed(consumer)
-    with pytest.raises(BrokerDown):
-        await consumer.counts(bench.commands)
+    with pytest.raises(BrokerDownError):
+        await consumer.counts(topology.commands)
 
 
-async def test_consuming_a_missing_queue(bench: Workbench, consumer) -> None:
+async def test_consuming_a_missing_queue(topology: ContractTopology, consumer) -> None:
     """A missing queue is named, with what makes it, and ends the session."""
-    with pytest.raises(QueueMissing, match=f"{bench.namespace}.nowhere.*provisioner init"):
-        await consumer.consume(f"{bench.namespace}.nowhere", 1, Inbox().put)
+    with pytest.raises(QueueMissingError, match=f"{topology.namespace}.nowhere.*provisioner init"):
+        await consumer.consume(f"{topology.namespace}.nowhere", 1, Inbox().put)
     await until_closed(consumer)
-    with pytest.raises(BrokerDown):
-        await consumer.consume(bench.commands, 1, Inbox().put)
+    with pytest.raises(BrokerDownError):
+        await consumer.consume(topology.commands, 1, Inbox().put)
 
 
-async def test_a_deleted_queue_ends_the_session(bench: Workbench, lab: Lab, consumer) -> None:
-    """The broker cancels the consumer of a deleted queue, and the session says that it is of no more use."""
-    await consumer.consume(bench.commands, 1, Inbox().put)
-    await lab.delete_queue(bench.commands)
+async def test_a_deleted_queue_ends_the_session(topology: ContractTopology, server: BrokerServer, consumer) -> None:
+    """The broker cancels the consumer of a deleted queue, and the session is closed."""
+    await consumer.consume(topology.commands, 1, Inbox().put)
+    await server.delete_queue(topology.commands)
     await until_closed(consumer)
 
 
-async def test_dropped_connections_end_every_session(bench: Workbench, lab: Lab, publisher, consumer) -> None:
-    """When connections are dropped all sessions say so, and what was unsettled comes again."""
-    await fill(publisher, bench.commands, 2)
+async def test_dropped_connections_end_every_session(
+    topology: ContractTopology, server: BrokerServer, publisher, consumer
+) -> None:
+    """When connections are dropped all sessions are closed, and what was unsettled comes again."""
+    await fill(publisher, topology.commands, 2)
     inbox = Inbox()
-    await consumer.consume(bench.commands, 2, inbox.put)
+    await consumer.consume(topology.commands, 2, inbox.put)
     got = await inbox.until(2)
-    await lab.drop_connections()
+    await server.drop_connections()
     await until_closed(consumer)
     await until_closed(publisher)
     await consumer.ack(got[0])
-    again = await lab.broker.open_consumer()
-    await until_counts(again, bench.commands, 2)
+    again = await server.broker.open_consumer()
+    await until_counts(again, topology.commands, 2)
     await again.close()
 
 
-async def test_a_hundred_sessions_leave_nothing_behind(bench: Workbench, broker: Broker) -> None:
-    """Sessions that are opened and closed leave no task; the lab's own check looks."""
+async def test_a_hundred_sessions_leave_nothing_behind(topology: ContractTopology, broker: Broker) -> None:
+    """Sessions that are opened and closed leave no task; the server's own check looks."""
     before = len(asyncio.all_tasks())
     for _ in range(100):
         session = await broker.open_consumer()
@@ -526,85 +563,85 @@ async def test_a_hundred_sessions_leave_nothing_behind(bench: Workbench, broker:
 # ------------------------------------------------------------------------------------------- dead letters and peeking
 
 
-async def test_the_delivery_limit_is_a_fuse(bench: Workbench, publisher, broker: Broker) -> None:
-    """A message that is never settled is delivered limit + 1 times and then lies in the dead letters, x-death told."""
-    sent = message(bench.fragile, body=b"loop")
+async def test_past_the_delivery_limit_is_a_dead_letter(topology: ContractTopology, publisher, broker: Broker) -> None:
+    """A message that is never settled is delivered limit + 1 times, and is then a dead letter with x-death."""
+    sent = message(topology.fragile, body=b"loop")
     await publisher.publish(sent)
     session = await broker.open_consumer()
     inbox = Inbox()
-    await session.consume(bench.fragile, 1, inbox.put)
+    await session.consume(topology.fragile, 1, inbox.put)
     for count in range(1, FRAGILE_LIMIT + 2):
         got = (await inbox.until(count))[-1]
-        await session.hand_back([got])
+        await session.nack_all([got])
     dead = Inbox()
-    await session.consume(bench.dead_letters, 1, dead.put)
-    (letter,) = await dead.until(1)
+    await session.consume(topology.dead_letters, 1, dead.put)
+    (dead_letter,) = await dead.until(1)
     assert len(inbox.deliveries) == FRAGILE_LIMIT + 1
-    assert (letter.message_id, letter.body) == (sent.message_id, b"loop")
-    death = letter.headers["x-death"][0]
-    assert (death["reason"], death["queue"]) == ("delivery_limit", bench.fragile)
+    assert (dead_letter.message_id, dead_letter.body) == (sent.message_id, b"loop")
+    death = dead_letter.headers["x-death"][0]
+    assert (death["reason"], death["queue"]) == ("delivery_limit", topology.fragile)
     await session.close()
 
 
-async def test_peeking_leaves_everything(bench: Workbench, publisher, broker: Broker) -> None:
-    """Twenty-five looks at the dead letters lose nothing, double nothing and use nothing up."""
-    ids = await fill(publisher, bench.dead_letters, 30)
+async def test_peeking_leaves_everything(topology: ContractTopology, publisher, broker: Broker) -> None:
+    """Twenty-five peeks at the dead letters lose nothing, double nothing and use nothing up."""
+    ids = await fill(publisher, topology.dead_letters, 30)
     for _ in range(25):
-        seen = await broker.peek(bench.dead_letters, 100)
-        assert {got.message_id for got in seen} == set(ids)
-        assert len(seen) == 30
-    assert Counter(got.message_id for got in await drain(broker, bench.dead_letters)) == Counter(ids)
+        peeked = await broker.peek(topology.dead_letters, 100)
+        assert {got.message_id for got in peeked} == set(ids)
+        assert len(peeked) == 30
+    assert Counter(got.message_id for got in await drain(broker, topology.dead_letters)) == Counter(ids)
 
 
-async def test_peeking_is_bounded(bench: Workbench, publisher, broker: Broker) -> None:
-    """A peek looks at as many as it is told; its deliveries cannot be settled."""
-    ids = await fill(publisher, bench.dead_letters, 5)
-    seen = await broker.peek(bench.dead_letters, 2)
-    assert [got.message_id for got in seen] == ids[:2]
-    assert all(got.session.closed.is_set() for got in seen)
-    await seen[0].session.ack(seen[0])
-    assert await broker.peek(bench.dead_letters, 0) == []
-    assert len(await broker.peek(bench.dead_letters, 9)) == 5
+async def test_peeking_is_bounded(topology: ContractTopology, publisher, broker: Broker) -> None:
+    """A peek returns at most `limit`; its deliveries cannot be settled."""
+    ids = await fill(publisher, topology.dead_letters, 5)
+    peeked = await broker.peek(topology.dead_letters, 2)
+    assert [got.message_id for got in peeked] == ids[:2]
+    assert all(got.session.closed.is_set() for got in peeked)
+    await peeked[0].session.ack(peeked[0])
+    assert await broker.peek(topology.dead_letters, 0) == []
+    assert len(await broker.peek(topology.dead_letters, 9)) == 5
 
 
-async def test_peeking_into_a_missing_queue(bench: Workbench, broker: Broker) -> None:
+async def test_peeking_into_a_missing_queue(topology: ContractTopology, broker: Broker) -> None:
     """A missing queue is named."""
-    with pytest.raises(QueueMissing, match=f"{bench.namespace}.nowhere"):
-        await broker.peek(f"{bench.namespace}.nowhere", 1)
+    with pytest.raises(QueueMissingError, match=f"{topology.namespace}.nowhere"):
+        await broker.peek(f"{topology.namespace}.nowhere", 1)
 
 
 # ----------------------------------------------------------------------------------------------------------- topology
 
 
-async def test_declaring_again_changes_nothing(bench: Workbench, publisher, broker: Broker) -> None:
+async def test_declaring_again_changes_nothing(topology: ContractTopology, publisher, broker: Broker) -> None:
     """Declaring what is there is fine, keeps what is in it, and doubles no binding."""
-    await publisher.publish(message("website.created", exchange=bench.commands_exchange, mandatory=False))
-    await broker.declare(bench)
-    await publisher.publish(message("website.created", exchange=bench.commands_exchange, mandatory=False))
-    assert len(await drain(broker, bench.signups)) == 2
+    await publisher.publish(message("website.created", exchange=topology.commands_exchange, mandatory=False))
+    await broker.declare(topology)
+    await publisher.publish(message("website.created", exchange=topology.commands_exchange, mandatory=False))
+    assert len(await drain(broker, topology.signups)) == 2
 
 
-async def test_another_shape_is_refused_and_explained(bench: Workbench, broker: Broker) -> None:
+async def test_other_arguments_are_refused_and_explained(topology: ContractTopology, broker: Broker) -> None:
     """A queue with other arguments is named, with both ways out; it is no lost connection."""
-    with pytest.raises(BrokerError, match=f"{bench.dead_letters}.*delete it.*PROVISIONER_NAMESPACE") as caught:
-        await broker.declare(OtherShape(bench.namespace))
-    assert not isinstance(caught.value, BrokerDown)
+    with pytest.raises(BrokerError, match=f"{topology.dead_letters}.*delete it.*PROVISIONER_NAMESPACE") as caught:
+        await broker.declare(OtherArguments(topology.namespace))
+    assert not isinstance(caught.value, BrokerDownError)
 
 
-async def test_deleting_twice(bench: Workbench, publisher, broker: Broker) -> None:
+async def test_deleting_twice(topology: ContractTopology, publisher, broker: Broker) -> None:
     """Delete removes queues with what is in them; what is gone stays away quietly."""
-    await fill(publisher, bench.commands, 1)
-    await broker.delete(bench)
-    await broker.delete(bench)
-    with pytest.raises(QueueMissing):
-        await broker.peek(bench.commands, 1)
+    await fill(publisher, topology.commands, 1)
+    await broker.delete(topology)
+    await broker.delete(topology)
+    with pytest.raises(QueueMissingError):
+        await broker.peek(topology.commands, 1)
 
 
-async def test_what_is_missing_is_made_again(bench: Workbench, lab: Lab, publisher) -> None:
+async def test_what_is_missing_is_made_again(topology: ContractTopology, server: BrokerServer, publisher) -> None:
     """A queue that was deleted is back, bound, after a declare."""
-    await lab.delete_queue(bench.signups)
-    with pytest.raises(Unroutable):
-        await publisher.publish(message(bench.signups))
-    await lab.broker.declare(bench)
-    await publisher.publish(message("website.created", exchange=bench.commands_exchange, mandatory=False))
-    assert len(await drain(lab.broker, bench.signups)) == 1
+    await server.delete_queue(topology.signups)
+    with pytest.raises(UnroutableError):
+        await publisher.publish(message(topology.signups))
+    await server.broker.declare(topology)
+    await publisher.publish(message("website.created", exchange=topology.commands_exchange, mandatory=False))
+    assert len(await drain(server.broker, topology.signups)) == 1

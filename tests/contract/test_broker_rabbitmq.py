@@ -1,4 +1,4 @@
-"""What only a broker behind a socket can do to us: foreign bytes, refused users, dead peers, a client that gives up."""
+"""RabbitMQ beyond the contract: foreign bytes, refused users, silent peers, and a client that closes a connection."""
 
 import asyncio
 import struct
@@ -12,13 +12,17 @@ import aiormq
 import pytest
 from pamqp import encode
 from pamqp.commands import Basic
+from yarl import URL
 
-from consumer.broker import BrokerDown, BrokerError, Delivery
-from consumer.broker_rabbitmq import RabbitBroker
-from consumer.dead_letters import dead_letter
-from consumer.outcomes import Reason, Rejected
-from consumer.topology import Topology
-from tests.contract.workbench import Inbox, drain, message, until_closed
+from consumer.broker.protocol import BrokerDownError, BrokerError, Delivery
+from consumer.broker.rabbitmq.adapter import RabbitBroker
+from consumer.broker.rabbitmq.errors import user_of
+from consumer.broker.topology import Topology
+from consumer.domain.outcomes import Reason, Rejected
+from consumer.messages.outbound_dead_letters import dead_letter
+from ops.dead_letters.lease import leased
+from ops.dead_letters.queries import summarize
+from tests.contract.sessions import Inbox, drain, message, until_closed
 
 PASSWORD = "s3cret-canary"
 
@@ -50,6 +54,24 @@ async def foreign_channel(url: str) -> AsyncIterator[Any]:
 def raw_text(value: str) -> bytes:
     text = value.encode("latin-1")
     return bytes([len(text)]) + text
+
+
+async def test_nobody_publishes_under_another_name(amqp_url: str, topology: Topology) -> None:
+    """RabbitMQ refuses a message whose user_id is not its publisher's: what arrives with one can be trusted."""
+    async with foreign_channel(amqp_url) as channel:
+        with pytest.raises(aiormq.exceptions.AMQPError, match="user_id property set to 'provisioner-ops'"):
+            await channel.basic_publish(
+                b"{}", routing_key=topology.commands, properties=Basic.Properties(user_id="provisioner-ops")
+            )
+
+
+@pytest.mark.parametrize(
+    ("query", "user"), [("", "guest"), ("?heartbeat=5", "guest"), ("?auth=external", None), ("?auth=EXTERNAL", None)]
+)
+def test_the_user_of_a_url(query: str, user: str | None) -> None:
+    """It is the one that logs in, unquoted, guest where none is named; a certificate's is not known."""
+    assert user_of(URL(f"amqp://host/{query}")) == user
+    assert user_of(URL(f"amqp://an%40a:secret@host/{query}")) == ("an@a" if user else None)
 
 
 async def publish_raw(url: str, queue: str, monkeypatch: pytest.MonkeyPatch, **properties: Any) -> None:
@@ -129,11 +151,31 @@ async def test_headers_that_cannot_be_read(broker, amqp_url, topology, monkeypat
     assert (got.body, got.message_id, got.type) == (b"{}", "m", "t")
 
 
+async def test_headers_that_are_too_large_are_refused_on_every_path(broker, amqp_url, topology) -> None:
+    """Before they are decoded, and said so: for whoever consumes, peeks or leases; the message is all there else."""
+    bombs = {"bytes": "x" * 16_400, "entries": [1] * 256, "levels": [[[[[[[[]]]]]]]]}
+    async with foreign_channel(amqp_url) as channel:
+        for name, bomb in bombs.items():
+            properties = Basic.Properties(headers={"bomb": bomb}, message_id=name, message_type="t")
+            for queue in (topology.commands, topology.dead_letters):
+                await channel.basic_publish(b"{}", routing_key=queue, properties=properties)
+    for name in bombs:
+        got = await only_delivery(broker, topology.commands)
+        assert (got.message_id, got.type, got.body, got.headers) == (name, "t", b"{}", {})
+        assert name in str(got.refused_headers)
+    peeked = await broker.peek(topology.dead_letters, 10)
+    async with leased(broker, topology.dead_letters) as lease:
+        for found in (peeked, lease.deliveries):
+            assert {got.message_id for got in found if got.refused_headers} == set(bombs)
+            assert all(summarize(got)["reason"] == "poison" for got in found)
+            assert not any(got.headers for got in found)
+
+
 REAL_TABLE: Callable[[Any], bytes] = encode.METHODS["table"]
 
 
 async def test_binary_headers_reach_the_dead_letters(broker, amqp_url, topology) -> None:
-    """A header of bytes can be copied into a dead letter, and the letter's expiry and CC are left behind."""
+    """A header of bytes can be copied into a dead letter, and its CC is left behind."""
     async with foreign_channel(amqp_url) as channel:
         properties = Basic.Properties(headers={"blob": bytearray(b"\xff\0"), "CC": [topology.signups]})
         await channel.basic_publish(b"{}", routing_key=topology.commands, properties=properties)
@@ -144,8 +186,8 @@ async def test_binary_headers_reach_the_dead_letters(broker, amqp_url, topology)
     copy = message(topology.dead_letters, headers=got.headers)
     await publisher.publish(copy)
     await publisher.close()
-    (letter,) = await drain(broker, topology.dead_letters)
-    assert letter.headers["blob"] == b"\xff\0"
+    (copied,) = await drain(broker, topology.dead_letters)
+    assert copied.headers["blob"] == b"\xff\0"
     assert await broker.peek(topology.signups, 1) == []
 
 
@@ -154,13 +196,13 @@ async def test_what_amqp_cannot_carry_is_refused_and_harms_nobody(broker, topolo
     publisher = await broker.open_publisher()
     bad = message(topology.commands, headers={"huge": 2**80})
     good = [message(topology.commands) for _ in range(20)]
-    answers = await asyncio.gather(*map(publisher.publish, [*good[:10], bad, *good[10:]]), return_exceptions=True)
-    assert [type(answer) for answer in answers] == [*[type(None)] * 10, BrokerError, *[type(None)] * 10]
+    results = await asyncio.gather(*map(publisher.publish, [*good[:10], bad, *good[10:]]), return_exceptions=True)
+    assert [type(result) for result in results] == [*[type(None)] * 10, BrokerError, *[type(None)] * 10]
     await publisher.close()
 
 
 async def test_a_timestamp_is_set(broker, topology) -> None:
-    """A message of ours says when it was sent, with its zone."""
+    """A message of ours has the time when it was sent, with its zone."""
     publisher = await broker.open_publisher()
     await publisher.publish(message(topology.commands))
     await publisher.close()
@@ -203,7 +245,7 @@ async def test_who_may_not_configure_checks(broker, topology, worker_url) -> Non
         f"amqp://guest:{PASSWORD}@127.0.0.1:99999/",
     ],
 )
-async def test_no_error_tells_a_password(amqp_url, url) -> None:
+async def test_no_error_has_a_password(amqp_url, url) -> None:
     """Whatever is wrong with a URL, neither the error nor its whole traceback has the password in it."""
     broker = RabbitBroker(url.replace("PORT", str(urlsplit(amqp_url).port)), timeout_seconds=5)
     for attempt in (broker.open_consumer, broker.open_publisher):
@@ -261,7 +303,7 @@ class Tunnel:
 
 
 async def test_a_silent_broker_is_down_in_time(amqp_url, topology) -> None:
-    """With a peer that says nothing, publish and counts end in BrokerDown, sessions close, and all of it is bounded."""
+    """With a silent peer, publish and counts end in BrokerDownError, sessions close, and all of it is bounded."""
     tunnel = Tunnel(urlsplit(amqp_url).port or 0)
     loop = asyncio.get_running_loop()
     before = asyncio.all_tasks()
@@ -274,18 +316,18 @@ async def test_a_silent_broker_is_down_in_time(amqp_url, topology) -> None:
         (got,) = await inbox.until(1)
         tunnel.freeze()
         began = loop.time()
-        answers = await asyncio.gather(
+        results = await asyncio.gather(
             *(publisher.publish(message(topology.commands, body=b"x" * 100_000)) for _ in range(30)),
             consumer.counts(topology.commands),
             return_exceptions=True,
         )
-        assert {type(answer) for answer in answers} == {BrokerDown}
+        assert {type(result) for result in results} == {BrokerDownError}
         await until_closed(publisher)
         await until_closed(consumer)
         await consumer.ack(got)
         await publisher.close()
         await consumer.close()
-        with pytest.raises(BrokerDown):
+        with pytest.raises(BrokerDownError):
             await broker.open_consumer()
         assert loop.time() - began < 15
     left = asyncio.all_tasks() - before
@@ -295,23 +337,23 @@ async def test_a_silent_broker_is_down_in_time(amqp_url, topology) -> None:
 
 
 @pytest.mark.parametrize("reason", [asyncio.CancelledError(), asyncio.CancelledError, None], ids=repr)
-async def test_a_client_that_gives_up_cancels_nobody(amqp_url, topology, reason) -> None:
-    """Whatever aiormq ends a connection with, callers learn BrokerDown, and at once: nobody cancelled them."""
+async def test_a_client_that_closes_cancels_nobody(amqp_url, topology, reason) -> None:
+    """Whatever aiormq ends a connection with, callers get BrokerDownError, and at once: nobody cancelled them."""
     tunnel = Tunnel(urlsplit(amqp_url).port or 0)
     async with tunnel.open() as url:
         publisher = await RabbitBroker(url).open_publisher()
         tunnel.freeze()  # no confirm comes any more
         calls = [asyncio.ensure_future(publisher.publish(message(topology.commands))) for _ in range(200)]
         async with asyncio.timeout(8):  # less than the timeout of a publish
-            await publisher._line._connection.close(reason)
-            answers = await asyncio.gather(*calls, return_exceptions=True)
-        assert {type(answer) for answer in answers} == {BrokerDown}
+            await publisher._connection._aiormq.close(reason)
+            results = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(result) for result in results} == {BrokerDownError}
         await publisher.close()
 
 
-@pytest.mark.parametrize("settle", ["ack_all", "hand_back"])
+@pytest.mark.parametrize("settle", ["ack_all", "nack_all"])
 async def test_a_socket_that_is_being_closed(broker, topology, settle) -> None:
-    """aiormq closes a lost connection's socket before anybody hears: what is settled or published then raises nothing
+    """aiormq closes a lost connection's socket before it reports that: what is settled or published then raises nothing
     else than ever, and ends the session."""
     consumer, publisher = await broker.open_consumer(), await broker.open_publisher()
     inbox = Inbox()
@@ -319,10 +361,10 @@ async def test_a_socket_that_is_being_closed(broker, topology, settle) -> None:
     await publisher.publish(message(topology.commands))
     got = await inbox.until(1)
     for session in (consumer, publisher):
-        session._line._socket._writer.write_eof()
+        session._connection._socket._writer.write_eof()
     await getattr(consumer, settle)(got)
     assert consumer.closed.is_set()
-    with pytest.raises(BrokerDown):
+    with pytest.raises(BrokerDownError):
         await publisher.publish(message(topology.commands))
     await consumer.close()
     await publisher.close()

@@ -16,14 +16,15 @@ from uuid import uuid4
 import aio_pika
 import asyncpg
 
-from consumer.broker import BrokerError
-from consumer.broker_rabbitmq import RabbitBroker
+from consumer.broker.protocol import BrokerError
+from consumer.broker.rabbitmq.adapter import RabbitBroker
 from consumer.failpoints import NAMES
-from consumer.store import Store
-from ops import moving
-from ops.holding import InOtherHands
-from ops.local_servers import PostgresServer, RabbitServer
-from ops.redriving import redrive
+from consumer.store.database import Store
+from ops.dead_letters.actions import redrive
+from ops.dead_letters.lease import LeaseHeldError
+from ops.sandbox.postgres import PostgresServer
+from ops.sandbox.rabbitmq import RabbitServer
+from ops.websites import verb_execution
 from statemachine import State, Trigger
 from tests.faults.proxy import BOTH, FaultProxy
 from tests.faults.scene import Scene
@@ -270,9 +271,9 @@ class Adversity:
                 rows = await connection.fetch(
                     "SELECT id FROM pwb_websites WHERE provisioning_state = $1 ORDER BY random() LIMIT 3", state.value
                 )
-                sent = await moving.send(
+                sent = await verb_execution.send(
                     store, RabbitBroker(self.scene.amqp_url, timeout_seconds=3), self.scene.topology.namespace, trigger,
-                    ids=[row["id"] for row in rows], every=None, actor="the nemesis", reason="to see what happens",
+                    ids=[row["id"] for row in rows], actor="the nemesis", reason="to see what happens",
                 )  # fmt: skip
             return any(answer["sent"] for answer in sent)
         finally:
@@ -300,7 +301,7 @@ class Adversity:
             broker = RabbitBroker(self.scene.amqp_url, timeout_seconds=3)
             try:
                 return bool(await redrive(broker, self.scene.topology.namespace))
-            except InOtherHands:
+            except LeaseHeldError:
                 return False  # of a tool whose connection was cut, and of which the broker has not heard
 
 

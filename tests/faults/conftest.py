@@ -8,8 +8,9 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from ops.local_servers import PostgresServer, RabbitServer
-from tests.conftest import SCHEMA, Scaled
+from ops.sandbox.postgres import PostgresServer
+from ops.sandbox.rabbitmq import RabbitServer
+from tests.conftest import Scaled, make_schema
 from tests.faults.scene import Scene, set_scene
 from tests.faults.turnstile import Turnstile
 from tests.service import Start, starter
@@ -34,9 +35,7 @@ async def own_database_url(own_postgres: PostgresServer) -> str:
     await admin.execute(f"CREATE DATABASE {name}")
     await admin.close()
     url = f"{own_postgres.url.rpartition('/')[0]}/{name}"
-    connection = await asyncpg.connect(url)
-    await connection.execute(SCHEMA.read_text())
-    await connection.close()
+    await make_schema(url)
     return url
 
 

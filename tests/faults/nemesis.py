@@ -22,10 +22,10 @@ from typing import Any
 from uuid import uuid4
 
 import aio_pika
-import asyncpg
 
-from ops.local_servers import PostgresServer, RabbitServer, private_postgres, private_rabbitmq
-from tests.conftest import SCHEMA
+from ops.sandbox.postgres import PostgresServer, private_postgres
+from ops.sandbox.rabbitmq import RabbitServer, private_rabbitmq
+from tests.conftest import make_schema
 from tests.faults.adversity import AWAY, WORKERS, Adversity, Fault
 from tests.faults.scene import Scene, set_scene
 from tests.foreign_client import signup
@@ -33,6 +33,9 @@ from tests.service import strict_pack
 from tests.worker_processes import until
 
 DRAIN_SECONDS = 180.0
+SETTLING_SECONDS = 2.0
+ELECTION_SECONDS = 30.0
+"""An election takes a second; a queue that has no leader after this has none after five minutes either (measured)."""
 BURST = 10
 BACKLOG = 500
 """Signups that may be under way: more would prove no more, and take long to drain."""
@@ -52,6 +55,8 @@ class Nemesis:
         """Website ids of signups whose publish the broker confirmed, with their message ids."""
         self.letters: list[Any] = []
         self.put_back = 0
+        self.mended = 0
+        """How often the queue of commands had lost its leader for good, and was deleted."""
         self.states: Counter[str] = Counter()
 
     async def run(self, seconds: float) -> None:
@@ -66,6 +71,10 @@ class Nemesis:
         await self.scene.broker_proxy()
         for _ in range(WORKERS):
             await self.adversity.start_worker()
+        await self.scene.consumers(WORKERS)
+        # A node of RabbitMQ 3.10.8 that is killed within a fraction of a second of a quorum queue's declaration never
+        # elects a leader of it again; after a second it always did (measured). Nothing tells when that second is over.
+        await asyncio.sleep(SETTLING_SECONDS)
         end = asyncio.get_running_loop().time() + seconds
         kinds = self.adversity.kinds()
         dice = {kind: random.Random(f"{self.seed} {kind}") for kind in kinds}
@@ -113,8 +122,47 @@ class Nemesis:
     # ----------------------------------------------------------------------------------------- drain, then reckon
 
     async def _drain(self) -> None:
-        """Wait until everything that was confirmed is accounted for and nothing moves; put back the fuse's victims."""
-        await until(self._settled, DRAIN_SECONDS, "all is accounted for")
+        """Wait until everything that was confirmed is accounted for and nothing moves; put back the fuse's victims.
+
+        Raises:
+            AssertionError: it is not, after DRAIN_SECONDS; with what is left where.
+        """
+        if self.fired["broker_killed"]:
+            await self._mend_commands_queue()
+        try:
+            await until(self._settled, DRAIN_SECONDS, "all is accounted for")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {await self._left()}") from None
+
+    async def _mend_commands_queue(self) -> None:
+        """Do what docs/operations.md tells people: RabbitMQ 3.10.8, killed, may lose the Raft log of its busiest queue,
+        which then has no leader for ever. What was in it is sent again from the database."""
+        queue = self.scene.topology.commands
+
+        async def has_leader() -> bool:
+            status = f'rabbit_quorum_queue:status(<<"/">>, <<"{queue}">>).'
+            return '"Raft State">>,leader' in await asyncio.to_thread(self.adversity.rabbitmq.ctl, "eval", status)
+
+        try:
+            await until(has_leader, ELECTION_SECONDS, f"{queue} has a leader")
+        except AssertionError:
+            self.mended += 1
+            await asyncio.to_thread(self.adversity.rabbitmq.ctl, "delete_queue", queue)
+
+    async def _left(self) -> str:
+        """Return what is not accounted for, and what the workers do about it."""
+        async with self.scene.connection() as connection:
+            states = await connection.fetch(
+                """SELECT provisioning_state AS state, provisioning_due_at IS NOT NULL AS due, count(*)
+                     FROM pwb_websites GROUP BY 1, 2 ORDER BY 1, 2"""
+            )
+        queues = await asyncio.to_thread(self.adversity.rabbitmq.ctl, "list_queues", "name", "messages", "consumers")
+        rows = ", ".join(f"{row['count']} {row['state']}{' due' if row['due'] else ''}" for row in states) or "none"
+        return (
+            f"websites: {rows}; confirmed and nowhere: {sorted(self.missing(await self._known()))[:5]}; "
+            f"queues (messages, consumers): {queues.split()}; workers: {sorted(self.scene.zygote.running)}; "
+            f"the end of their log: {self.scene.lines()[-8:]}"
+        )
 
     async def _settled(self) -> bool:
         await asyncio.sleep(0.5)
@@ -166,6 +214,7 @@ class Nemesis:
         lines = [
             f"seed {self.seed}, confirmed: {len(self.confirmed)} signups, {len(self.adversity.poison)} poison messages",
             f"  websites: {found}; dead letters with a reason: {dead}; put back after the fuse: {self.put_back}",
+            f"  queue of commands without a leader: {self.mended}",
             f"  struck {self.fired.total()} times: "
             + ", ".join(f"{name.replace('_', ' ')} ×{count}" for name, count in sorted(self.fired.items())),
         ]
@@ -187,9 +236,7 @@ def message(website_id: int, message_id: str) -> aio_pika.Message:
 async def run(folder: Path, seconds: float, seed: int) -> Nemesis:
     """Run on servers of its own."""
     with private_postgres() as postgres, private_rabbitmq() as rabbitmq:
-        connection = await asyncpg.connect(postgres.url)
-        await connection.execute(SCHEMA.read_text())
-        await connection.close()
+        await make_schema(postgres.url)
         async with set_scene(folder, postgres.url, rabbitmq.url, "nemesis") as scene:
             nemesis = Nemesis(scene, postgres, rabbitmq, seed)
             try:

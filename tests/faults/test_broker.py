@@ -10,9 +10,10 @@ from urllib.parse import urlsplit, urlunsplit
 import aio_pika
 import pytest
 
-from consumer.topology import DELIVERY_LIMIT
-from ops.local_servers import RabbitServer
+from consumer.broker.topology import DELIVERY_LIMIT
+from ops.sandbox.rabbitmq import RabbitServer
 from tests.faults.conftest import Scaled
+from tests.faults.nemesis import ELECTION_SECONDS
 from tests.faults.scene import SECONDS, Scene
 from tests.foreign_client import signup
 from tests.worker_processes import until
@@ -259,9 +260,7 @@ async def test_the_fuse_blows_by_lost_connections_alone(scene: Scene) -> None:
     proxy = await scene.broker_proxy()
     await scene.start()
     async with scene.connection() as stranger:
-        await stranger.execute(
-            "INSERT INTO pwb_websites (id, subdomain, created_at, updated_at) VALUES (1, 'held-fast', now(), now())"
-        )
+        await stranger.execute("INSERT INTO pwb_websites (id, created_at, updated_at) VALUES (1, now(), now())")
         async with stranger.transaction():
             await stranger.execute("SELECT id FROM pwb_websites WHERE id = 1 FOR UPDATE")
             await scene.sign_up(1)
@@ -295,10 +294,6 @@ async def test_a_channel_dead_under_a_healthy_connection(own_scene: Scene, own_r
     assert asyncio.get_running_loop().time() - began < 1.5, "15 s at the watchdog's default of 5 s, here a tenth"
     await own_scene.sign_up(3)
     await own_scene.reckon({"live": 3})
-
-
-ELECTION_SECONDS = 30.0
-"""An election takes a second; a queue that has no leader after this has none after five minutes either (measured)."""
 
 
 @pytest.mark.full_length

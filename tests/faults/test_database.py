@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from ops.local_servers import PostgresServer
+from consumer.app import App
+from consumer.worker.gate import ClosedBy
+from ops.sandbox.postgres import PostgresServer
+from tests.factories import STEPS
 from tests.faults.conftest import Scaled
 from tests.faults.scene import SECONDS, Scene
 from tests.faults.turnstile import Turnstile
+from tests.roles import as_role, with_password
 from tests.worker_processes import until
 
 WORKERS = "datname = current_database() AND application_name = 'provisioner'"
@@ -27,6 +31,12 @@ async def sessions(scene: Scene, condition: str = "true") -> int:
             f"SELECT count(*) FROM pg_stat_activity WHERE {WORKERS} AND ({condition})"
         )
     return found
+
+
+async def database_away(app: App) -> None:
+    """Wait until the worker pauses because of the database."""
+    async with asyncio.timeout(SECONDS):
+        await app.gate.wait_closed_by(ClosedBy.DATABASE)
 
 
 async def terminate(scene: Scene, condition: str = "true") -> None:
@@ -85,7 +95,7 @@ async def test_a_session_terminated_in_a_transaction(scene: Scene, turnstile: Tu
         await turnstile.stand(place)
         await terminate(scene, "state = 'idle in transaction'")
         turnstile.open(place)
-        await app.gate.closed_for("database")
+        await database_away(app)
         await scene.reckon({"live": 1})
 
 
@@ -151,9 +161,7 @@ async def test_a_deadlock(scene: Scene, postgres: PostgresServer) -> None:
         # A session looks for a deadlock once, so long after it began to wait: by then the stranger must wait, too.
         await stranger.execute(f"ALTER DATABASE {scene.database_url.rpartition('/')[2]} SET deadlock_timeout = '3s'")
         await stranger.execute("SET deadlock_timeout = '10min'")
-        await stranger.execute(
-            "INSERT INTO pwb_websites (id, subdomain, created_at, updated_at) VALUES (1, 'knot', now(), now())"
-        )
+        await stranger.execute("INSERT INTO pwb_websites (id, created_at, updated_at) VALUES (1, now(), now())")
         knot = stranger.transaction()
         await knot.start()
         await stranger.execute(
@@ -199,8 +207,8 @@ async def test_a_session_ended_for_idling_in_a_transaction(scene: Scene, turnsti
 
         await until(ended, SECONDS, "the server's patience")
         turnstile.open("stepped")
-        await app.gate.closed_for("database")
-        assert before < 7
+        await database_away(app)
+        assert before < STEPS
         await scene.reckon({"live": 1})
         async with scene.connection() as connection:
             assert await connection.fetchval("SELECT bool_and(provisioning_attempts = 0) FROM pwb_websites")
@@ -256,7 +264,7 @@ async def test_the_pool_exhausted(scene: Scene) -> None:
         await scene.live(3)
         async with app.store.connection():
             await scene.sign_up(WEBSITES)
-            await app.gate.closed_for("database")
+            await database_away(app)
         await scene.reckon({"live": 3 + WEBSITES})
         pool = app.store._pool
         assert (pool.get_size(), pool.get_max_size()) == (1, 1)
@@ -334,9 +342,7 @@ async def test_a_serialization_failure(scene: Scene, postgres: PostgresServer) -
     name = scene.database_url.rpartition("/")[2]
     async with scene.connection() as stranger:
         await stranger.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")
-        await stranger.execute(
-            "INSERT INTO pwb_websites (id, subdomain, created_at, updated_at) VALUES (1, 'rival', now(), now())"
-        )
+        await stranger.execute("INSERT INTO pwb_websites (id, created_at, updated_at) VALUES (1, now(), now())")
         rival = stranger.transaction()
         await rival.start()
         await stranger.execute("UPDATE pwb_websites SET updated_at = now() WHERE id = 1")
@@ -374,15 +380,14 @@ async def test_a_migration_holds_a_table(scene: Scene, scaled: Scaled) -> None:
 @pytest.mark.fault(63)
 async def test_too_many_connections(scene: Scene) -> None:
     """No connection is to be had: the pool pauses, and goes on when there is room."""
-    address = scene.database_url.partition("://")[2].rpartition("@")[2]
     role = scene.topology.namespace.replace("-", "_")
     async with scene.connection() as admin:
         await admin.execute(
-            f"""CREATE ROLE {role} LOGIN CONNECTION LIMIT 20;
+            f"""CREATE ROLE {role} {with_password(scene.database_url)} CONNECTION LIMIT 20;
                 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
                 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}"""
         )
-        await scene.start(database_url=f"postgresql://{role}@{address}")
+        await scene.start(database_url=as_role(scene.database_url, role))
         await in_the_middle(scene)
         await admin.execute(f"ALTER ROLE {role} CONNECTION LIMIT 0")
         await terminate(scene)

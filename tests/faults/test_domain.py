@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from seeders import library
+from seeders.loading import pack_library
+from tests.factories import SEQ
 from tests.faults.turnstile import Turnstile
 from tests.invariants import check_all
 from tests.service import Start, strict_pack
@@ -17,7 +18,7 @@ async def test_a_guard_broken_after_its_step(start: Start, turnstile: Turnstile,
     """A rival deletes links while the step stands under its lock: the facts are read after, and it fails by name."""
     strict_pack(tmp_path, 3)
     async with start() as service:
-        turnstile.shut("stepped", skip=5)
+        turnstile.shut("stepped", skip=SEQ["ready"] - 1)
         await service.created(1, seed_pack="strict")
         await turnstile.stand("stepped")
         await service.lose_links(1, keep=2)
@@ -33,7 +34,7 @@ async def test_a_guard_broken_after_its_verdict(start: Start, turnstile: Turnsti
     """A rival deletes links between verdict and COMMIT of a step: the next guard over all of them sees it."""
     strict_pack(tmp_path, 3)
     async with start() as service:
-        turnstile.shut("judged", skip=3)
+        turnstile.shut("judged", skip=SEQ["field_keys_created"] - 1)
         await service.created(1, seed_pack="strict")
         await turnstile.stand("judged")
         await service.lose_links(1, keep=2)
@@ -73,16 +74,16 @@ def _spaced(detail: str) -> str:
 async def test_a_pack_that_hangs(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pack on a file server that is dead: cut by the time limit, history says so, neighbours are not held up."""
     go, began = threading.Event(), []
-    honest = library.read_pack
+    honest = pack_library.read_pack
 
-    def hanging(root: Path, name: str) -> Any:
-        if name == "hangs":
-            began.append(name)
+    def hanging(root: Path, head: Any, images_url: str) -> Any:
+        if head.name == "hangs":
+            began.append(head.name)
             go.wait(30)
-        return honest(root, name)
+        return honest(root, head, images_url)
 
-    monkeypatch.setattr(library, "read_pack", hanging)
-    monkeypatch.setattr(library, "LOAD_SECONDS", 0.2)
+    monkeypatch.setattr(pack_library, "read_pack", hanging)
+    monkeypatch.setattr(pack_library, "LOAD_SECONDS", 0.2)
     (tmp_path / "hangs").mkdir()
     (tmp_path / "hangs" / "pack.yml").write_text("name: hangs\ndisplay_name: Hangs\n")
     try:
@@ -123,7 +124,7 @@ def greedy_pack(folder: Path, *, doubles: bool) -> None:
 @pytest.mark.fault(99)
 @pytest.mark.parametrize("doubles", [False, True])
 async def test_a_pack_with_doubles_or_foreign_ids(start: Start, tmp_path: Path, doubles: bool) -> None:
-    """Ids and a website that entries claim are nobody's; entries that stand there twice make the pack a bad one."""
+    """Ids and a website that entries claim are nobody's; entries that stand there twice cost their own step."""
     greedy_pack(tmp_path, doubles=doubles)
     async with start() as service:
         await service.created(2)
@@ -135,9 +136,11 @@ async def test_a_pack_with_doubles_or_foreign_ids(start: Start, tmp_path: Path, 
         await service.reaches(1, "live")
         assert [await service.connection.fetchval(of_two.format(table)) for table in tables] == before
         name = await service.connection.fetchval("SELECT display_name FROM pwb_agencies WHERE website_id = 1")
-        assert name == ("Sunny Meadow 1" if doubles else "Greedy"), "a good pack is taken, a bad one makes defaults"
-        refused = [row for row in await service.history(1) if "stands there twice" in row["detail"]]
+        assert name == "Greedy", "what is wrong with the links leaves the agency as it is"
+        refused = [row for row in await service.history(1) if " stands there twice" in row["detail"]]
         assert bool(refused) == doubles
+        ours = "SELECT count(*) FROM pwb_realty_assets WHERE website_id = 1"
+        assert await service.connection.fetchval(ours) == (1 if doubles else 2)
         assert await service.links(1) == (4 if doubles else 3)
         assert await check_all(service.connection, service.events()) == {"live": 2}
 
@@ -150,7 +153,7 @@ async def test_with_properties_and_without(start: Start) -> None:
         await service.created(2, skip_properties=True)
         for website_id, trigger in ((1, "seed_properties"), (2, "skip_properties")):
             await service.reaches(website_id, "live")
-            assert trigger == (await service.history(website_id))[4]["trigger"]
+            assert trigger == (await service.history(website_id))[SEQ["properties_seeded"] - 1]["trigger"]
         counts = await service.connection.fetch(
             "SELECT website_id FROM pwb_realty_assets GROUP BY 1 HAVING count(*) > 0"
         )

@@ -4,7 +4,8 @@ import random
 from types import SimpleNamespace
 from typing import Any
 
-from ops.local_servers import PostgresServer, RabbitServer
+from ops.sandbox.postgres import PostgresServer
+from ops.sandbox.rabbitmq import RabbitServer
 from tests.faults.conftest import Scaled
 from tests.faults.nemesis import Nemesis
 from tests.faults.scene import Scene

@@ -8,12 +8,12 @@ from typing import Any
 import aio_pika
 import pytest
 
-import ops.redriving
-from consumer.broker import BrokerError, Message, PublisherSession
-from consumer.broker_rabbitmq import RabbitBroker
-from ops.holding import InOtherHands
-from ops.looking import dead_letters
-from ops.redriving import redrive
+import ops.dead_letters.actions
+from consumer.broker.protocol import BrokerError, Message, PublisherSession
+from consumer.broker.rabbitmq.adapter import RabbitBroker
+from ops.dead_letters.actions import redrive
+from ops.dead_letters.lease import LeaseHeldError
+from ops.dead_letters.queries import peek_dead_letters
 from tests.faults.conftest import Scaled
 from tests.faults.scene import SECONDS, Scene
 from tests.foreign_client import signup
@@ -73,7 +73,7 @@ async def users(scene: Scene, count: int) -> None:
 @pytest.mark.fault(103)
 async def test_redriven_at_once_and_half(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """One redrive dies in the middle, two more run at once: every signup takes effect, and takes effect once."""
-    monkeypatch.setattr(ops.redriving, "PIECE", 1)
+    monkeypatch.setattr(ops.dead_letters.actions, "BATCH_SIZE", 1)
     namespace = scene.topology.namespace
     await scene.start()
     await strangers(scene, 12)
@@ -86,7 +86,7 @@ async def test_redriven_at_once_and_half(scene: Scene, monkeypatch: pytest.Monke
     moved = await asyncio.gather(
         *(redrive(RabbitBroker(scene.amqp_url), namespace) for _ in range(2)), return_exceptions=True
     )
-    assert all(isinstance(answer, list | BrokerError | InOtherHands) for answer in moved), moved
+    assert all(isinstance(answer, list | BrokerError | LeaseHeldError) for answer in moved), moved
     assert sum(len(answer) for answer in moved if isinstance(answer, list)) == 10
     await scene.reckon({"live": 12}, charged=True)
 
@@ -155,7 +155,7 @@ async def test_looked_at_again_and_again(scene: Scene) -> None:
     await letters(scene, 3)
     broker = RabbitBroker(scene.amqp_url)
     for _ in range(25):
-        found = await dead_letters(broker, scene.topology.namespace, 10)
+        found = await peek_dead_letters(broker, scene.topology.namespace, 10)
         assert sorted(letter["website_id"] for letter in found) == [901, 902, 903]
     for _ in range(25):
         async with await aio_pika.connect(scene.amqp_url, timeout=20) as connection:
@@ -171,7 +171,7 @@ async def test_looked_at_again_and_again(scene: Scene) -> None:
 @pytest.mark.fault(108)
 async def test_purged_during_a_redrive(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """The dead letters are purged while they are sent back: what was sent is carried out once, the rest is gone."""
-    monkeypatch.setattr(ops.redriving, "PIECE", 1)
+    monkeypatch.setattr(ops.dead_letters.actions, "BATCH_SIZE", 1)
     await scene.start()
     await strangers(scene, 10)
     await users(scene, 10)
@@ -197,7 +197,7 @@ class Purging(RabbitBroker):
             answers = await honest(messages)
             if not self.times:
                 self.times = 1
-                async with await aio_pika.connect(self._url, timeout=20) as connection:
+                async with await aio_pika.connect(self.url, timeout=20) as connection:
                     await (await (await connection.channel()).get_queue(self.purged, ensure=False)).purge()
             return answers
 

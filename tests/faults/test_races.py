@@ -6,15 +6,19 @@ from typing import Any
 
 import pytest
 
-from consumer.broker_inprocess import InProcessBroker
-from consumer.store import SQL
-from consumer.topology import Topology
-from ops.moving import send
+from consumer.broker.topology import Topology
+from consumer.store.statements import SQL
+from ops.websites.verb_execution import send
 from statemachine import Trigger
+from tests.contract.faulty_broker import FaultyMemoryBroker
+from tests.factories import SEQ, STEPS
 from tests.faults.turnstile import Turnstile
 from tests.invariants import check_all
 from tests.service import NAMESPACE, Service, Start
 from tests.worker_processes import until
+
+FAILED_SEQ = SEQ["ready"] + 1
+"""Of a website that failed where it was held."""
 
 
 async def check(service: Service, **states: int) -> None:
@@ -36,14 +40,14 @@ async def test_two_workers_one_command(start: Start, turnstile: Turnstile) -> No
         await turnstile.stand("registered", 2)
         turnstile.open("registered")
         await service.reaches(1, "live")
-        assert len(await service.history(1)) == 7
+        assert len(await service.history(1)) == STEPS
         await check(service, live=1)
 
 
 @pytest.mark.fault(86)
 async def test_two_processes_one_signup(start: Start, turnstile: Turnstile) -> None:
     """Two processes register one website from two copies of its signup: there is one of everything."""
-    broker, message_id = InProcessBroker(), uuid.uuid4()
+    broker, message_id = FaultyMemoryBroker(), uuid.uuid4()
     async with start(broker, concurrency=1, batch_size=1) as service, start(broker, concurrency=1, batch_size=1):
         turnstile.shut("received", count=2)
         for _ in range(2):
@@ -52,7 +56,7 @@ async def test_two_processes_one_signup(start: Start, turnstile: Turnstile) -> N
         await turnstile.stand("received", 2)
         turnstile.open("received")
         await service.reaches(1, "live")
-        assert len(await service.history(1)) == 7
+        assert len(await service.history(1)) == STEPS
         await check(service, live=1)
 
 
@@ -77,7 +81,7 @@ async def test_two_commands_at_once(start: Start, turnstile: Turnstile, first: s
         await until(came, 15, "the other one before the same lock")
         turnstile.open("locked")
         await service.reaches(1, "suspended")
-        walk = [row["trigger"] for row in await service.history(1)][6:]
+        walk = [row["trigger"] for row in await service.history(1)][SEQ["ready"] :]
         assert walk == (["suspend"] if first == "suspend" else ["go_live", "suspend"])
         assert [reason for _, reason in service.letters()] == (["illegal"] if first == "suspend" else [])
         await check(service, suspended=1)
@@ -98,7 +102,7 @@ async def test_requeued_during_its_retry(start: Start, turnstile: Turnstile) -> 
         await fail(service)
         turnstile.shut("stepped")
         for _ in range(2):
-            await service.publish("provisioning.retry_provisioning", {"website_id": 1, "expected_seq": 7})
+            await service.publish("provisioning.retry_provisioning", {"website_id": 1, "expected_seq": FAILED_SEQ})
         await turnstile.stand("stepped")
         turnstile.open("stepped")
         await service.reaches(1, "ready")
@@ -140,7 +144,7 @@ async def test_requeued_twice_or_when_not_failed(start: Start, turnstile: Turnst
         async def requeue() -> list[dict[str, Any]]:
             return await send(
                 service.app.store, service.broker, NAMESPACE, Trigger.RETRY_PROVISIONING,
-                ids=[1, 2], every=None, actor="ana", reason="again",
+                ids=[1, 2], actor="ana", reason="again",
             )  # fmt: skip
 
         turnstile.shut("received")
@@ -165,9 +169,9 @@ async def test_suspended_before_its_step(start: Start, turnstile: Turnstile) -> 
         await service.created(1, auto_go_live=False)
         await service.reaches(1, "ready")
         turnstile.shut("received")
-        await service.publish("provisioning.go_live", {"website_id": 1, "expected_seq": 6})
+        await service.publish("provisioning.go_live", {"website_id": 1, "expected_seq": SEQ["ready"]})
         await turnstile.stand("received")
-        await service.publish("provisioning.suspend", {"website_id": 1, "expected_seq": 6})
+        await service.publish("provisioning.suspend", {"website_id": 1, "expected_seq": SEQ["ready"]})
 
         async def suspended() -> bool:
             return (await service.website(1))["provisioning_state"] == "suspended"
@@ -186,9 +190,9 @@ async def test_terminated_during_a_retry(start: Start, turnstile: Turnstile) -> 
     async with start(concurrency=2, batch_size=1, lock_timeout_seconds=5) as service:
         await fail(service)
         turnstile.shut("stepped")
-        await service.publish("provisioning.retry_provisioning", {"website_id": 1, "expected_seq": 7})
+        await service.publish("provisioning.retry_provisioning", {"website_id": 1, "expected_seq": FAILED_SEQ})
         await turnstile.stand("stepped")
-        await service.publish("provisioning.terminate", {"website_id": 1, "expected_seq": 7})
+        await service.publish("provisioning.terminate", {"website_id": 1, "expected_seq": FAILED_SEQ})
         turnstile.open("stepped")
         await service.reaches(1, "ready")
         await check(service, ready=1)
@@ -209,14 +213,14 @@ async def test_rescued_while_merely_slow(start: Start, turnstile: Turnstile) -> 
         assert turnstile.standing["received"] == 1
         turnstile.open("received")
         await service.settled()
-        assert len(await service.history(1)) == 7
+        assert len(await service.history(1)) == STEPS
         await check(service, live=1)
 
 
 @pytest.mark.fault(92)
 async def test_two_dispatchers(start: Start) -> None:
     """While one dispatcher's claim is open another one takes the rest, at once; what a dead one had is claimed anew."""
-    broker = InProcessBroker()
+    broker = FaultyMemoryBroker()
     settings: dict[str, Any] = {"dispatch_interval_seconds": 3600}
     async with start(broker, **settings) as service, start(broker, **settings) as other:
         rounds: list[int] = []
@@ -267,14 +271,14 @@ async def test_deleted_between_delivery_and_lock(start: Start, turnstile: Turnst
         await service.created(1, auto_go_live=False)
         await service.reaches(1, "ready")
         turnstile.shut("registered")
-        message_id = await service.publish("provisioning.go_live", {"website_id": 1, "expected_seq": 6})
+        message_id = await service.publish("provisioning.go_live", {"website_id": 1, "expected_seq": SEQ["ready"]})
         await turnstile.stand("registered")
         await service.connection.execute("DELETE FROM pwb_websites WHERE id = 1")
         turnstile.open("registered")
         await service.settled()
         assert service.letters() == [(message_id, "unknown_website")]
         assert await service.website(1) is None
-        assert len(await service.history(1)) == 6, "its history stays"
+        assert len(await service.history(1)) == SEQ["ready"], "its history stays"
 
 
 @pytest.mark.fault(7, 8)

@@ -16,16 +16,19 @@ from typing import Any
 import aio_pika
 import pytest
 
-import consumer.dead_letters
-import consumer.worker
-from consumer.listener import CONNECTIONS
+import consumer.messages.outbound_dead_letters
+import consumer.worker.worker_loop
+from consumer.monitoring.http_server import CONNECTIONS
+from tests.factories import STEPS
 from tests.faults.conftest import Scaled
 from tests.faults.scene import SECONDS, Scene
 from tests.foreign_client import signup
 from tests.invariants import check_all
-from tests.service import Start
+from tests.service import Service, Start
 from tests.worker_processes import until
 
+CLAIMS = 5
+FEW = CLAIMS * 100
 RSS_LIMIT_MIB = 64
 """What a worker process may have in memory; the imports alone are 46."""
 
@@ -59,7 +62,7 @@ def jumping(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return honest() + (7200 if len(looks) % 2 else -7200)
 
     monkeypatch.setattr(time, "time", jumped)
-    monkeypatch.setattr(consumer.dead_letters, "datetime", Shifted)
+    monkeypatch.setattr(consumer.messages.outbound_dead_letters, "datetime", Shifted)
     return looks
 
 
@@ -159,14 +162,14 @@ async def test_memory_and_tasks_stay_flat(start: Start, scaled: Scaled) -> None:
             await service.settled()
             # The subscriber's queue is ours, not the service's: what it keeps is not counted.
             events = len(service.events())
-            assert events >= len(ids) * 7
+            assert events >= len(ids) * STEPS
             service.broker.purge("seen")
             service.batches.clear()
             tasks.append(len(asyncio.all_tasks()))
             gc.collect()
             objects.append(len(gc.get_objects()))
             memory.append(round(rss_mib(os.getpid()), 1))
-        print(f"\n{rounds * websites * 7} transitions: tasks {tasks}, objects {objects}, MiB {memory}")  # noqa: T201
+        print(f"\n{rounds * websites * STEPS} transitions: tasks {tasks}, objects {objects}, MiB {memory}")  # noqa: T201
         assert max(tasks[1:]) <= tasks[0] + 2, tasks
         assert objects[-1] <= objects[1] * 1.03, objects
         assert memory[-1] <= memory[1] + 8, memory
@@ -204,24 +207,34 @@ async def test_a_great_many_due(start: Start, scaled: Scaled) -> None:
     """Tens of thousands of websites are due at once, a million in full: a claim stays bounded and uses the index."""
     count = int(scaled(20_000, 1_000_000))
     async with start(dispatch_interval_seconds=3600) as service:
-        await service.connection.execute(
-            """INSERT INTO pwb_websites (id, subdomain, provisioning_due_at, created_at, updated_at)
-               SELECT n, 'due-' || n, now() - interval '1 minute', now(), now()
-                 FROM generate_series(1, $1::int) AS n""",
-            count,
-        )
-        await service.connection.execute("ANALYZE pwb_websites")
-        took = []
-        for _ in range(5):
-            began = time.perf_counter()
-            claims = await service.app.store.claim(100, 60)
-            took.append(time.perf_counter() - began)
-            assert len(claims) == 100
-        print(f"\n{count} due: a claim of 100 takes {sorted(took)[2] * 1000:.1f} ms")  # noqa: T201
-        assert sorted(took)[2] < 0.1
+        # By then the dispatcher has made its first round, and makes no other: the test is who claims.
+        await service.created(count + 2)
+        await service.reaches(count + 2, "live")
+        few = await _claims(service, 1, FEW)
+        many = await _claims(service, FEW + 1, count)
+        print(f"\n{count} due: a claim of 100 takes {many * 1000:.1f} ms, {many / few:.1f} times as long as of few")  # noqa: T201
+        assert many < 10 * few, "it depends on how many are due"
         # Whoever waits in that crowd does not hold up who comes now.
         await service.created(count + 1)
         await service.reaches(count + 1, "live")
+
+
+async def _claims(service: Service, first: int, last: int) -> float:
+    """Let so many websites more be due, and claim some of them; return the seconds of the claim in the middle."""
+    await service.connection.execute(
+        """INSERT INTO pwb_websites (id, subdomain, provisioning_due_at, created_at, updated_at)
+           SELECT n, 'due-' || n, now() - interval '1 minute', now(), now()
+             FROM generate_series($1::int, $2::int) AS n""",
+        first, last,
+    )  # fmt: skip
+    await service.connection.execute("ANALYZE pwb_websites")
+    took = []
+    for _ in range(CLAIMS):
+        began = time.perf_counter()
+        claims = await service.app.store.claim(100, 60)
+        took.append(time.perf_counter() - began)
+        assert len(claims) == 100
+    return sorted(took)[CLAIMS // 2]
 
 
 @pytest.mark.fault(115)
@@ -251,8 +264,11 @@ async def test_those_who_ask_for_health(scene: Scene, scaled: Scaled) -> None:
 
     async def status(path: str) -> str:
         async with asyncio.timeout(SECONDS):
-            answer = await ask(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        return answer.partition(b"\r\n")[0].decode()
+            while True:
+                # Whoever is slow to ask, as on a busy machine, makes room for others, and asks again.
+                with suppress(ConnectionResetError):
+                    answer = await ask(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                    return answer.partition(b"\r\n")[0].decode()
 
     async def ready() -> bool:
         with suppress(OSError):

@@ -5,21 +5,23 @@ from collections import Counter
 
 import pytest
 
-import consumer.provision
-import consumer.worker
+import consumer.provisioning.use_case
+import consumer.worker.delivery_settlement
+import consumer.worker.worker_loop
 from consumer.failpoints import reach as honest
 from tests.worker_processes import until
 
 
 class Turnstile:
-    """Stands in for `reach` of the use case and of the worker, in this process."""
+    """Stands in for `reach` of the use case, of the worker and of settlement, in this process."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.passed: Counter[str] = Counter()
         self.standing: Counter[str] = Counter()
         self._shut: dict[str, tuple[int, int, asyncio.Event]] = {}
-        monkeypatch.setattr(consumer.provision, "reach", self.reach)
-        monkeypatch.setattr(consumer.worker, "reach", self.reach)
+        monkeypatch.setattr(consumer.provisioning.use_case, "reach", self.reach)
+        monkeypatch.setattr(consumer.worker.worker_loop, "reach", self.reach)
+        monkeypatch.setattr(consumer.worker.delivery_settlement, "reach", self.reach)
 
     def shut(self, name: str, skip: int = 0, count: int = 1) -> None:
         """Hold the next `count` who come to a place, after letting `skip` of them by."""

@@ -7,20 +7,21 @@ import asyncpg
 import pytest
 
 import seeders
-from consumer.errors import Permanent, Transient, classify
-from consumer.messages import Command, WebsiteCreated
-from consumer.outcomes import Advanced, Attempted, Held, Reason, Refused, Rejected, Stale
-from consumer.provision import Policy, Provision
-from consumer.store import Store
+from consumer.domain.outcomes import Advanced, Attempted, Held, Reason, Refused, Rejected, Stale
+from consumer.error_classification import Permanent, Transient, classify
+from consumer.messages.inbound import Command
+from consumer.messages.inbound_contracts import WebsiteCreated
+from consumer.provisioning.use_case import Policy, ProvisioningUseCase
+from consumer.store.database import Store
 from seeders import PackLibrary, Seeders
 from statemachine import Trigger
 
 PACKS = Path(seeders.__file__).parent / "packs"
 
 
-def provision(store: Store, budget: int = 8) -> Provision:
+def provision(store: Store, budget: int = 8) -> ProvisioningUseCase:
     """Return the use case with a retry budget."""
-    return Provision(store, Seeders(PackLibrary([PACKS])), Policy(retry_budget=budget))
+    return ProvisioningUseCase(store, Seeders(PackLibrary([PACKS])), Policy(retry_budget=budget))
 
 
 def signup(**said: object) -> Command:
@@ -38,7 +39,7 @@ async def row(store: Store) -> dict[str, object]:
 
 async def test_a_first_attempt_that_fails_keeps_the_signup(store: Store) -> None:
     """The registration was rolled back with its step; the attempt that accounts for it stores what was brought."""
-    outcome = await provision(store).account_for(signup(owner={"email": "ana@example.com"}), Transient("deadlock"))
+    outcome = await provision(store).record_fault(signup(owner={"email": "ana@example.com"}), Transient("deadlock"))
     assert outcome == Attempted(1, "deadlock")
     website = await row(store)
     assert website["provisioning_state"] == "pending"
@@ -48,7 +49,7 @@ async def test_a_first_attempt_that_fails_keeps_the_signup(store: Store) -> None
 
 async def test_a_permanent_error_fails_the_website_at_once(store: Store) -> None:
     """Another attempt would end the same way."""
-    outcome = await provision(store).account_for(signup(), Permanent("PostgreSQL 22001 too long"))
+    outcome = await provision(store).record_fault(signup(), Permanent("PostgreSQL 22001 too long"))
     assert isinstance(outcome, Refused)
     assert (await row(store))["provisioning_error"] == "PostgreSQL 22001 too long"
 
@@ -59,9 +60,9 @@ async def test_a_late_owner_charges_a_failed_website_nothing(store: Store) -> No
     assert isinstance(refused, Refused)
     before = await row(store)
     late = signup(owner={"email": "ana@example.com"})
-    assert await provision(store).account_for(late, Transient("deadlock")) == Held("deadlock", locked=False)
+    assert await provision(store).record_fault(late, Transient("deadlock")) == Held("deadlock", locked=False)
     assert await row(store) == before
-    rejected = await provision(store).account_for(late, Permanent("broken"))
+    rejected = await provision(store).record_fault(late, Permanent("broken"))
     assert rejected == Rejected(Reason.ERROR, "broken")
     assert await row(store) == before
 
@@ -79,7 +80,7 @@ async def test_a_late_subdomain_that_is_taken_is_no_defect(store: Store) -> None
         await provision(store).batch([late], alone=True)
     fault = classify(raised.value)
     assert isinstance(fault, Permanent)
-    outcome = await provision(store).account_for(late, fault)
+    outcome = await provision(store).record_fault(late, fault)
     assert isinstance(outcome, Rejected)
     assert outcome.reason == Reason.SUBDOMAIN_TAKEN
     assert await row(store) == before
@@ -87,7 +88,7 @@ async def test_a_late_subdomain_that_is_taken_is_no_defect(store: Store) -> None
 
 async def test_an_error_of_a_signup_by_a_stranger_registers_nothing(store: Store) -> None:
     """Its owner does not exist: the website is not inserted on the way to saying so."""
-    outcome = await provision(store).account_for(signup(owner={"user_id": 99}), Transient("deadlock"))
+    outcome = await provision(store).record_fault(signup(owner={"user_id": 99}), Transient("deadlock"))
     assert isinstance(outcome, Rejected)
     assert outcome.reason == Reason.UNKNOWN_USER
     async with store.connection() as connection:

@@ -2,12 +2,12 @@
 
 import asyncio
 
-from consumer.backoff import Backoff
-from consumer.broker import BrokerDown, Message
-from consumer.broker_rabbitmq import RabbitBroker
-from consumer.gate import Gate
-from consumer.publisher import Publisher
-from ops.local_servers import RabbitServer
+from consumer.broker.protocol import BrokerDownError, Message
+from consumer.broker.rabbitmq.adapter import RabbitBroker
+from consumer.worker.gate import Gate
+from consumer.worker.publisher import Publisher
+from consumer.worker.reconnect_backoff import Backoff
+from ops.sandbox.rabbitmq import RabbitServer
 from tests.worker_processes import until
 
 SECONDS = 20
@@ -33,7 +33,7 @@ async def test_a_blocked_connection_is_seen_and_remembered(own_rabbitmq: RabbitS
         publishing = asyncio.create_task(publisher.publish_all([message]))
         await until(blocked, SECONDS, "the broker blocks the connection")
         (answer,) = await publishing
-        assert isinstance(answer, BrokerDown)
+        assert isinstance(answer, BrokerDownError)
         assert publisher.blocked
     finally:
         await asyncio.to_thread(own_rabbitmq.ctl, "set_vm_memory_high_watermark", "0.4")

@@ -3,11 +3,11 @@
 import asyncpg
 import pytest
 
-from consumer.backoff import Backoff
-from consumer.database_probe import DatabaseProbe
-from consumer.gate import Gate
-from consumer.store import Store
-from consumer.worker import DATABASE
+from consumer.store.database import Store
+from consumer.worker.database_recovery import DatabaseProbe
+from consumer.worker.gate import ClosedBy, Gate
+from consumer.worker.reconnect_backoff import Backoff
+from tests.roles import as_role, with_password
 
 BREAKS = {
     "the log is missing": (
@@ -44,20 +44,20 @@ async def test_the_gate_stays_closed_until_our_tables_can_be_written(database_ur
     breaks, mends, sqlstate = BREAKS[what]
     owner = await asyncpg.connect(database_url)
     await owner.execute(
-        """DO $$ BEGIN CREATE ROLE worker_of_the_test LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+        f"""DO $$ BEGIN CREATE ROLE worker_of_the_test; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+           ALTER ROLE worker_of_the_test {with_password(database_url)};
            GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO worker_of_the_test"""
     )
     await owner.execute(breaks)
     gate, tries = Gate(), list[str]()
-    gate.close(DATABASE, "as the test begins")
+    gate.close(ClosedBy.DATABASE, "as the test begins")
 
     async def between_tries(_seconds: float) -> None:
-        tries.append(gate.reasons[DATABASE])
+        tries.append(gate.reasons[ClosedBy.DATABASE])
         if len(tries) == 2:
             await owner.execute(mends)
 
-    address = database_url.partition("://")[2].rpartition("@")[2]
-    store = Store(f"postgresql://worker_of_the_test@{address}", size=1)
+    store = Store(as_role(database_url, "worker_of_the_test"), size=1)
     await DatabaseProbe(store, gate, Backoff(1, 1, sleep=between_tries)).run_once()
     assert [sqlstate in told for told in tries] == [True, True]
     assert gate.reasons == {}

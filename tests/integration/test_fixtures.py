@@ -4,7 +4,7 @@ import aio_pika
 import asyncpg
 import pytest
 
-from consumer.topology import Topology
+from consumer.broker.topology import Topology
 
 seen: list[str] = []
 

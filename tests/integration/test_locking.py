@@ -9,10 +9,11 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from consumer.messages import Command
-from consumer.outcomes import Held
-from consumer.provision import Policy, Provision
-from consumer.store import SQL, Store
+from consumer.domain.outcomes import Held
+from consumer.messages.inbound import Command
+from consumer.provisioning.use_case import Policy, ProvisioningUseCase
+from consumer.store.database import Store
+from consumer.store.statements import SQL
 from seeders import PackLibrary, Seeders
 from statemachine import Trigger
 from tests.worker_processes import until
@@ -76,7 +77,7 @@ async def test_a_move_between_snapshot_and_lock_shows(other: Any, store: Store, 
 async def test_born_again_during_the_wait(other: Any, store: Store) -> None:
     """A website that is deleted and inserted again while a command waits for it is another row: the command goes round
     again, and finds that its message was carried out in the life before."""
-    provision = Provision(store, Seeders(PackLibrary([])), Policy())
+    provision = ProvisioningUseCase(store, Seeders(PackLibrary([])), Policy())
     command = Command(MESSAGE, "provisioning.assign_owner", Trigger.ASSIGN_OWNER, 1)
     await move(other)
     async with other.transaction():
@@ -90,4 +91,4 @@ async def test_born_again_during_the_wait(other: Any, store: Store) -> None:
         locked, _ = await unit.lock({1: MESSAGE}, waiting=True)
     assert locked[1].website.seq == 1
     assert locked[1].done
-    assert (locked[1].done.message_id, locked[1].cause) == (MESSAGE, MESSAGE)
+    assert (locked[1].done.message_id, locked[1].last_message_id) == (MESSAGE, MESSAGE)

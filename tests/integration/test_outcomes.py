@@ -1,4 +1,4 @@
-"""Every outcome of a command (A4), on a worker in this process, a real PostgreSQL and the in-process broker."""
+"""Every outcome of a command, on a worker in this process, a real PostgreSQL and the in-process broker."""
 
 from pathlib import Path
 from typing import Any
@@ -6,12 +6,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from consumer.broker import BrokerError, Message
-from consumer.broker_inprocess import InProcessBroker
-from consumer.outcomes import Held
+from consumer.broker.protocol import BrokerError, Message
+from consumer.domain.outcomes import Held
+from tests.contract.faulty_broker import FaultyMemoryBroker
+from tests.factories import LIVE, SEQ, STEPS, before
 from tests.foreign_client import signup
 from tests.invariants import check_all
-from tests.service import LIVE, SECONDS, Start, starter, strict_pack
+from tests.service import SECONDS, Start, starter, strict_pack
 from tests.worker_processes import until
 
 
@@ -30,13 +31,13 @@ async def test_duplicates_do_nothing(start: Start) -> None:
         history = await service.history(1)
         assert [row["to_state"] for row in history] == LIVE
         assert str(history[0]["message_id"]) == first
-        assert len(service.events()) == 7
+        assert len(service.events()) == STEPS
         await service.publish("website.created", signup(1), first)
         await service.settled()
-        await service.command("complete_links", 1, history[2]["message_id"], expected_seq=2)
-        assert len(service.events()) == 7, "a row that is not the last is not told again"
-        await service.command("go_live", 1, history[6]["message_id"], expected_seq=6)
-        assert len(service.events()) == 8
+        await service.command("complete_links", 1, history[SEQ["links_created"] - 1]["message_id"], expected_seq=2)
+        assert len(service.events()) == STEPS, "a row that is not the last is not told again"
+        await service.command("go_live", 1, history[-1]["message_id"], expected_seq=SEQ["ready"])
+        assert len(service.events()) == STEPS + 1
         assert service.events()[-1] == service.events()[-2], "the last row's event again, with the same id"
         assert await service.history(1) == history
         assert service.letters() == []
@@ -49,7 +50,7 @@ async def test_stale_and_ahead_do_nothing(start: Start) -> None:
     async with start() as service:
         await service.created(1)
         before = await service.reaches(1, "live")
-        for seq in (0, 3, 6, 8, 99, 2**31 - 1):
+        for seq in (0, 3, STEPS - 1, STEPS + 1, 99, 2**31 - 1):
             await service.command("suspend", 1, expected_seq=seq)
         for trigger in (
             "assign_owner",
@@ -61,13 +62,13 @@ async def test_stale_and_ahead_do_nothing(start: Start) -> None:
         ):
             await service.command(trigger, 1)
         await service.command("complete_links", 1, attempt=5)
-        await service.created(1, subdomain="another-name", auto_go_live=False)
+        await service.created(1, seed_pack="another-pack", auto_go_live=False)
         await service.settled()
         assert await service.website(1) == before
-        assert len(await service.history(1)) == 7
-        assert len(service.events()) == 7
+        assert len(await service.history(1)) == STEPS
+        assert len(service.events()) == STEPS
         assert service.letters() == []
-        await service.command("suspend", 1, expected_seq=7)
+        await service.command("suspend", 1, expected_seq=STEPS)
         assert (await service.website(1))["provisioning_state"] == "suspended", "only the seq stood in the way"
 
 
@@ -77,16 +78,17 @@ async def test_ways_of_people(start: Start) -> None:
         await service.created(1)
         await service.reaches(1, "live")
         ways = [("suspend", "suspended"), ("reactivate", "live"), ("suspend", "suspended"), ("terminate", "terminated")]
-        for seq, (trigger, state) in enumerate(ways, start=7):
+        for seq, (trigger, state) in enumerate(ways, start=STEPS):
             who = {"actor": f"actor {seq}", "reason": f"reason {seq}"}
             await service.command(trigger, 1, expected_seq=seq, **who)
             await service.reaches(1, state)
             row = (await service.history(1))[-1]
             assert (row["seq"], row["trigger"], row["to_state"]) == (seq + 1, trigger, state)
-            assert (row["actor"], row["reason"]) == (who["actor"], who["reason"])
+            claimed = f"claimed: {who['actor']}"
+            assert (row["actor"], row["reason"]) == (claimed, who["reason"])
             event = service.events()[-1]
             assert event["type"] == f"website.{state}"
-            assert (event["body"]["seq"], event["body"]["actor"]) == (seq + 1, who["actor"])
+            assert (event["body"]["seq"], event["body"]["actor"]) == (seq + 1, claimed)
 
         await service.created(2, auto_go_live=False)
         held = await service.reaches(2, "ready")
@@ -115,10 +117,10 @@ async def test_a_held_website_waits_for_go_live(start: Start) -> None:
     async with start(stall_seconds=0.2) as service:
         await service.created(1, auto_go_live=False, skip_properties=True)
         await service.reaches(1, "ready")
-        assert [row["trigger"] for row in await service.history(1)][4] == "skip_properties"
-        await service.command("go_live", 1, expected_seq=6, actor="ana")
+        assert (await service.history(1))[SEQ["properties_seeded"] - 1]["trigger"] == "skip_properties"
+        await service.command("go_live", 1, expected_seq=SEQ["ready"], actor="ana")
         await service.reaches(1, "live")
-        assert (await service.history(1))[-1]["actor"] == "ana"
+        assert (await service.history(1))[-1]["actor"] == "claimed: ana"
         assert service.events()[-1]["body"]["url"] == "https://sunny-meadow-1.propertywebbuilder.com"
 
 
@@ -135,7 +137,7 @@ async def test_reactivate_needs_its_guards(start: Start) -> None:
         assert service.letters() == [(message_id, "refused")]
         assert "links (have 1, need 3)" in service.x_error()
         assert await service.website(1) == before
-        assert len(await service.history(1)) == 8
+        assert len(await service.history(1)) == STEPS + 1
 
 
 async def test_an_owner_who_comes_late(start: Start) -> None:
@@ -199,9 +201,9 @@ async def test_a_strict_pack_with_two_links(start: Start, tmp_path: Path) -> Non
         await service.created(1, seed_pack="strict", skip_properties=True)
         failed = await service.reaches(1, "failed")
         assert failed["provisioning_error"] == "Links creation failed - need at least 3, have 2"
-        assert failed["provisioning_failed_from"] == "agency_created"
+        assert failed["provisioning_failed_from"] == before("links_created")
         assert await service.links(1) == 2, "what was seeded stays"
-        assert [row["to_state"] for row in await service.history(1)] == [*LIVE[:2], "failed"]
+        assert [row["to_state"] for row in await service.history(1)] == [*LIVE[: SEQ["links_created"] - 1], "failed"]
         assert "links (have 2, need 3)" in service.events()[-1]["body"]["missing"]
 
         strict_pack(tmp_path, links=4)
@@ -217,7 +219,7 @@ async def test_a_strict_pack_with_two_links(start: Start, tmp_path: Path) -> Non
         await until(retried_until_live, SECONDS, "live after the cure")
         await service.reaches(1, "live")
         retries = [row for row in await service.history(1) if row["trigger"] == "retry_provisioning"]
-        assert {row["to_state"] for row in retries} == {"agency_created"}
+        assert {row["to_state"] for row in retries} == {before("links_created")}
         assert await service.links(1) == 4
         assert await check_all(service.connection, service.events()) == {"live": 1}
 
@@ -235,7 +237,7 @@ async def test_a_link_lost_at_ready(start: Start) -> None:
         await service.command("retry_provisioning", 1)
         await service.settled()
         states = [row["to_state"] for row in await service.history(1)]
-        assert states[6:8] == ["failed", "agency_created"], "the retry goes back to what is proven"
+        assert states[SEQ["ready"] :][:2] == ["failed", before("links_created")], "back to what is proven"
         assert service.letters() == []
 
 
@@ -253,17 +255,21 @@ async def test_a_refused_go_live_is_remembered(start: Start) -> None:
 
 
 async def test_the_row_wins(start: Start) -> None:
-    """Where a website's row is there, what it says stands; its website.created fills in only what it leaves open."""
+    """Where a website's row is there, its options stand; its website.created fills in only what it leaves open."""
     async with start() as service:
         await service.connection.execute(
-            """INSERT INTO pwb_websites (id, subdomain, site_type, skip_properties, created_at, updated_at)
+            """INSERT INTO pwb_websites (id, subdomain, site_type, provisioning_skip_properties, created_at, updated_at)
                VALUES (1, 'row-wins', 'commercial', true, now(), now())"""
         )
         await service.created(
-            1, subdomain="message-loses", site_type="residential", auto_go_live=False, skip_properties=False
+            1, subdomain="row-wins", site_type="residential", auto_go_live=False, skip_properties=False
         )
         row = await service.reaches(1, "live")
-        assert (row["subdomain"], row["site_type"], row["auto_go_live"]) == ("row-wins", "commercial", True)
+        assert (row["subdomain"], row["site_type"], row["provisioning_auto_go_live"]) == (
+            "row-wins",
+            "commercial",
+            True,
+        )
         assert row["owner_email"] == "owner-1@example.com"
         assert "skip_properties" in [step["trigger"] for step in await service.history(1)]
         assert await check_all(service.connection, service.events()) == {"live": 1}
@@ -279,16 +285,16 @@ async def test_a_deleted_website(start: Start) -> None:
         await service.reaches(2, "live")
         await service.connection.execute("DELETE FROM pwb_websites WHERE id IN (1, 2)")
         letters = [
-            await service.command("go_live", 1, expected_seq=6),
+            await service.command("go_live", 1, expected_seq=SEQ["ready"]),
             await service.command("suspend", 2),
             await service.publish("website.created", {"website_id": 2}),
         ]
         await service.settled()
         assert service.letters() == [(message_id, "unknown_website") for message_id in letters]
-        assert len(await service.history(1)) == 6, "its history stays"
+        assert len(await service.history(1)) == SEQ["ready"], "its history stays"
 
 
-class Losing(InProcessBroker):
+class Losing(FaultyMemoryBroker):
     """A broker that confirms the first command of one kind, and loses it."""
 
     lost = 0
@@ -354,7 +360,7 @@ async def test_one_culprit_fails_alone(start: Start, database_url: str) -> None:
         assert raised[-1] == 1, "it was found by halving"
         assert all(11 in ids for ids, outcomes in service.batches if not outcomes), "nobody else's batch was undone"
         assert len(await service.history(11)) == 2
-        assert all([len(await service.history(n)) == 7 for n in range(1, 17) if n != 11])
+        assert all([len(await service.history(n)) == STEPS for n in range(1, 17) if n != 11])
         assert service.letters() == []
         assert await check_all(service.connection, service.events()) == {"live": 15, "failed": 1}
 
@@ -370,7 +376,7 @@ async def test_a_stranger_holds_the_lock(start: Start, database_url: str) -> Non
         )
         async with stranger.transaction():
             await stranger.execute("SELECT id FROM pwb_websites WHERE id = 1 FOR UPDATE")
-            await service.created(1)
+            await service.created(1, subdomain="locked-up")
             await service.created(2)
             # The server's clock: the lock is held for as long as an impatient service would need to give up.
             await stranger.execute("SELECT pg_sleep(3)")
@@ -398,10 +404,10 @@ async def test_a_command_that_never_gets_the_lock(start: Start, database_url: st
         before = await service.reaches(1, "live")
         async with stranger.transaction():
             await stranger.execute("SELECT id FROM pwb_websites WHERE id = 1 FOR UPDATE")
-            message_id = await service.command("suspend", 1, expected_seq=7)
+            message_id = await service.command("suspend", 1, expected_seq=STEPS)
             assert service.letters() == [(message_id, "held")]
         assert await service.website(1) == before
-        await service.command("suspend", 1, expected_seq=7)
+        await service.command("suspend", 1, expected_seq=STEPS)
         await service.reaches(1, "suspended")
         assert await check_all(service.connection, service.events()) == {"suspended": 1}
     await stranger.close()

@@ -9,14 +9,20 @@ import pytest
 import pytest_asyncio
 
 import seeders
-from seeders import Fallback, PackError, PackLibrary, Seeders, Tenant
+from seeders import Fallback, NamedOwner, PackError, PackLibrary, Seeders, Tenant
+from seeders.loading.pack_library import pack_name
+from seeders.owners import insert_users
+from seeders.seeding import read_facts
+from statemachine import STEPS as MACHINE
+from statemachine import Trigger, unmet
+from statemachine.steps import guard_of
 
 SHIPPED = Path(seeders.__file__).parent / "packs"
 FOUR_LINKS = ["home", "properties", "about", "contact"]
 SEVEN_KEYS = [
     "types.house", "types.apartment", "types.villa", "states.good", "states.new", "features.pool", "features.garage",
 ]  # fmt: skip
-STEPS = ("seed_agencies", "seed_links", "seed_field_keys", "seed_properties")
+STEPS = (Trigger.COMPLETE_AGENCY, Trigger.COMPLETE_LINKS, Trigger.COMPLETE_FIELD_KEYS, Trigger.SEED_PROPERTIES)
 TABLES = (
     "pwb_agencies",
     "pwb_links",
@@ -101,7 +107,7 @@ def tenant(website_id=1, **fields):
 async def seed_all(seeding, connection, *tenants, careful=False):
     """Run the four steps in a transaction, and return what each told."""
     async with connection.transaction():
-        return [await getattr(seeding, step)(connection, tenants, careful=careful) for step in STEPS]
+        return [await seeding.seed(step, connection, tenants, careful=careful) for step in STEPS]
 
 
 async def counts(connection):
@@ -165,7 +171,7 @@ async def test_an_asset_and_its_listing_stand_as_the_pack_has_them(connection, w
         "garages: 1\nconstructed_area: 80.5\nplot_area: 200\nyear_built: 1999\n"
         "rental: {price_cents: 150000, long_term: true, furnished: yes, highlighted: true, title: {de: Haus}}\n",
     )
-    assert await seeding.seed_properties(connection, [tenant(seed_pack="mine")], careful=False) == {}
+    assert await seeding.seed(Trigger.SEED_PROPERTIES, connection, [tenant(seed_pack="mine")], careful=False) == {}
     asset = dict(await connection.fetchrow("SELECT * FROM pwb_realty_assets"))
     for name in ("id", "created_at", "updated_at"):
         assert asset.pop(name) is not None
@@ -196,7 +202,7 @@ async def test_a_batch_takes_one_statement_a_table(connection, write):
     tenants = [tenant(number, seed_pack=packs[number % 4]) for number in range(1, 10)]
     for step, expected in zip(STEPS, (1, 1, 1, 3), strict=True):
         counting = Counting(connection)
-        assert await getattr(seeding, step)(counting, tenants, careful=False) == {}
+        assert await seeding.seed(step, counting, tenants, careful=False) == {}
         assert len(counting.statements) == expected, step
         assert all("INSERT" in statement for statement in counting.statements)
 
@@ -207,7 +213,7 @@ async def test_two_packs_in_one_statement_stay_apart(connection, write):
     seeding = write("two", links="".join(f"- slug: two_{n}\n" for n in range(4)))
     tenants = [tenant(2, seed_pack="two"), tenant(1, seed_pack="one"), tenant(3, seed_pack="two")]
     counting = Counting(connection)
-    assert await seeding.seed_links(counting, tenants, careful=False) == {}
+    assert await seeding.seed(Trigger.COMPLETE_LINKS, counting, tenants, careful=False) == {}
     assert len(counting.statements) == 1
     assert await slugs(connection, 1) == ["one_0", "one_1", "one_2"]
     assert await slugs(connection, 2) == await slugs(connection, 3) == ["two_0", "two_1", "two_2", "two_3"]
@@ -264,7 +270,7 @@ async def test_references_that_look_alike_have_slugs_of_their_own(connection, wr
         property_c="reference: 東京\n", property_d="reference: 大阪\n",
     )  # fmt: skip
     tenants = [tenant(1, seed_pack="alike"), tenant(2, seed_pack="alike")]
-    assert await seeding.seed_properties(connection, tenants, careful=False) == {}
+    assert await seeding.seed(Trigger.SEED_PROPERTIES, connection, tenants, careful=False) == {}
     found = await column(connection, "SELECT slug FROM pwb_realty_assets ORDER BY slug")
     assert len(set(found)) == 8
     assert all(slug.isascii() and slug == slug.lower() and not slug.startswith("-") for slug in found)
@@ -280,8 +286,8 @@ async def test_two_connections_seed_one_website_at_once(connection, database_url
         await second.start()
         pid = other.get_server_pid()
         for step in STEPS:
-            assert await getattr(SHIPPING, step)(connection, [mine], careful=False) == {}
-        waiting = asyncio.create_task(SHIPPING.seed_links(other, [mine], careful=False))
+            assert await SHIPPING.seed(step, connection, [mine], careful=False) == {}
+        waiting = asyncio.create_task(SHIPPING.seed(Trigger.COMPLETE_LINKS, other, [mine], careful=False))
         watcher = await asyncpg.connect(database_url)
         async with asyncio.timeout(10):
             while not await watcher.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", pid):
@@ -291,7 +297,7 @@ async def test_two_connections_seed_one_website_at_once(connection, database_url
         await first.commit()
         assert await waiting == {}
         for step in STEPS:
-            assert await getattr(SHIPPING, step)(other, [mine], careful=False) == {}
+            assert await SHIPPING.seed(step, other, [mine], careful=False) == {}
         await second.commit()
     finally:
         await other.close()
@@ -321,7 +327,7 @@ async def test_no_websites_are_no_statements(connection):
     """An empty batch asks nothing of the database."""
     counting = Counting(connection)
     for step in STEPS:
-        assert await getattr(SHIPPING, step)(counting, [], careful=False) == {}
+        assert await SHIPPING.seed(step, counting, [], careful=False) == {}
     assert counting.statements == []
 
 
@@ -337,7 +343,7 @@ async def test_an_agency_is_the_packs(connection, write):
     """Name, e-mail address and telephone number."""
     seeding = write("mine", pack="agency: {display_name: Costa, email: hi@example.com, phone: 034 1}\n")
     mine = tenant(seed_pack="mine", owner_email="owner@example.com")
-    assert await seeding.seed_agencies(connection, [mine], careful=False) == {}
+    assert await seeding.seed(Trigger.COMPLETE_AGENCY, connection, [mine], careful=False) == {}
     assert await agency(connection) == ("Costa", "hi@example.com", "034 1")
 
 
@@ -345,7 +351,7 @@ async def test_what_a_packs_agency_leaves_out_is_the_websites(connection, write)
     """Its name from the subdomain, its address from the owner; that is no fallback."""
     seeding = write("mine", pack="agency: {phone: '1'}\n")
     mine = tenant(subdomain="sunny-meadow-42", seed_pack="mine", owner_email="owner@example.com")
-    assert await seeding.seed_agencies(connection, [mine], careful=False) == {}
+    assert await seeding.seed(Trigger.COMPLETE_AGENCY, connection, [mine], careful=False) == {}
     assert await agency(connection) == ("Sunny Meadow 42", "owner@example.com", "1")
 
 
@@ -353,7 +359,7 @@ async def test_a_pack_without_an_agency_falls_back_to_the_titleized_subdomain(co
     """And says that it has none."""
     seeding = write("mine", links="- slug: a\n")
     mine = tenant(subdomain="sunny-meadow-42", seed_pack="mine", owner_email="owner@example.com")
-    told = await seeding.seed_agencies(connection, [mine], careful=False)
+    told = await seeding.seed(Trigger.COMPLETE_AGENCY, connection, [mine], careful=False)
     assert told == {1: Fallback("mine", "agency", "mine has no agency, need 1", defaults=True)}
     assert await agency(connection) == ("Sunny Meadow 42", "owner@example.com", None)
 
@@ -362,12 +368,12 @@ async def test_a_pack_without_an_agency_falls_back_to_the_titleized_subdomain(co
 async def test_an_agency_without_a_subdomain_is_named_after_its_website_aloud(connection, pack):
     """Whatever the pack; a second run, which makes none, does not repeat it."""
     mine = tenant(subdomain=None, seed_pack=pack)
-    told = await SHIPPING.seed_agencies(connection, [mine], careful=False)
+    told = await SHIPPING.seed(Trigger.COMPLETE_AGENCY, connection, [mine], careful=False)
     assert "no subdomain" in told[1].reason
     assert "'Agency 1'" in told[1].reason
     assert told[1].defaults
     assert await agency(connection) == ("Agency 1", None, None)
-    again = await SHIPPING.seed_agencies(connection, [mine], careful=False)
+    again = await SHIPPING.seed(Trigger.COMPLETE_AGENCY, connection, [mine], careful=False)
     assert "subdomain" not in repr(again)
 
 
@@ -379,7 +385,7 @@ async def test_an_agency_that_is_there_stays(connection, write):
     )
     seeding = write("silent", links="- slug: a\n")
     tenants = [tenant(1), tenant(2, seed_pack="silent"), tenant(3, seed_pack="nobody_has_this")]
-    told = await seeding.seed_agencies(connection, tenants, careful=False)
+    told = await seeding.seed(Trigger.COMPLETE_AGENCY, connection, tenants, careful=False)
     assert set(told) == {3}
     assert await column(connection, "SELECT display_name FROM pwb_agencies") == ["Mine"] * 3
 
@@ -407,15 +413,79 @@ async def test_a_missing_pack_gives_the_defaults_and_the_reason(connection):
     assert (await counts(connection))[3:] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("seed_pack", [None, "nobody_has_this"])
+async def test_each_steps_seeder_makes_its_guard_true(connection, seed_pack):
+    """One step after the other, out of a pack or out of defaults: whoever adds a step cannot forget its seeder."""
+    mine = tenant(seed_pack=seed_pack, owner=NamedOwner(1, email="ana@example.com"))
+    await insert_users(connection, [mine.owner])
+    for step in MACHINE:
+        async with connection.transaction():
+            await SHIPPING.seed(step.trigger, connection, [mine], careful=False)
+            facts = (await read_facts(connection, {1: "site-1"}))[1]
+        assert not unmet(guard_of(step), facts), step.trigger
+
+
 @pytest.mark.fault(97)
 async def test_an_invalid_pack_touches_only_its_own_website(connection, write):
     """Its neighbour in the batch is seeded from its pack; the reason names file and entry."""
     seeding = write("broken", links="- {slug: a, placement: roof}\n")
-    told = await seeding.seed_links(connection, [tenant(1), tenant(2, seed_pack="broken")], careful=False)
+    told = await seeding.seed(
+        Trigger.COMPLETE_LINKS, connection, [tenant(1), tenant(2, seed_pack="broken")], careful=False
+    )
     assert set(told) == {2}
-    assert told[2].reason.startswith("broken/links.yml, entry 'a': placement is 'roof'")
+    assert told[2].reason.startswith("broken/links.yml, line 1, entry 'a': placement is 'roof'")
     assert len(await slugs(connection, 1)) >= 10
     assert await slugs(connection, 2) == FOUR_LINKS
+
+
+GOOD = {
+    "pack": "agency: {display_name: Own}\n",
+    "links": "- slug: a\n- slug: b\n- slug: c\n",
+    "field_keys": "types: [a, b, c, d, e]\n",
+    "property_a": "reference: A\nsale: {price_cents: 1}\n",
+    "property_b": "reference: B\nsale: {price_cents: 1}\n",
+}
+"""A pack that suffices at every step."""
+
+
+@pytest.mark.parametrize("careful", [False, True])
+@pytest.mark.parametrize(
+    ("wrong", "step"),
+    [
+        (("pack", "agency: {display_name: [Own]}\n"), "agency"),
+        (("links", "- slug: a\n- slug: b\n- {slug: c, visible: 'false'}\n"), "links"),
+        (("field_keys", "types: [a, b, c, d, [e]]\n"), "field_keys"),
+        (("property_b", "reference: B\nsale: {price_cents: 450.000}\n"), "properties"),
+    ],
+)
+async def test_an_error_falls_back_only_for_its_own_step(connection, write, wrong, step, careful):
+    """The others come from the pack; of the properties, those in which nothing is wrong."""
+    file, text = wrong
+    seeding = write("mine", **(GOOD | {file: text}))
+    told = await seed_all(seeding, connection, tenant(seed_pack="mine"), careful=careful)
+    [fallback] = [fallbacks[1] for fallbacks in told if fallbacks]
+    assert (fallback.pack, fallback.step, fallback.defaults) == ("mine", step, step != "properties")
+    assert fallback.reason.startswith(f"mine/{'properties/' if step == 'properties' else ''}{file}.yml, line ")
+    assert fallback.reason.endswith("; 1 other is seeded") == (step == "properties")
+    assert await column(connection, "SELECT display_name FROM pwb_agencies") == [
+        "Site 1" if step == "agency" else "Own"
+    ]
+    assert await slugs(connection) == (FOUR_LINKS if step == "links" else ["a", "b", "c"])
+    assert await global_keys(connection) == (SEVEN_KEYS if step == "field_keys" else ["a", "b", "c", "d", "e"])
+    references = await column(connection, "SELECT reference FROM pwb_realty_assets ORDER BY reference")
+    assert references == (["A"] if step == "properties" else ["A", "B"])
+
+
+@pytest.mark.parametrize("careful", [False, True])
+async def test_a_strict_pack_with_an_error_gets_no_defaults_at_its_step_alone(connection, write, careful):
+    """The other steps stand on their own, as the pack says."""
+    links = "- slug: a\n- slug: b\n- {slug: c, placement: roof}\n"
+    seeding = write("mine", **(GOOD | {"pack": "fallback: false\nagency: {}\n", "links": links}))
+    told = await seed_all(seeding, connection, tenant(seed_pack="mine"), careful=careful)
+    [fallback] = [fallbacks[1] for fallbacks in told if fallbacks]
+    assert (fallback.step, fallback.defaults) == ("links", False)
+    assert fallback.reason.startswith("mine/links.yml, line 3, entry 'c': placement is 'roof'")
+    assert await counts(connection) == [1, 0, 5, 2, 2, 0]
 
 
 async def test_a_pack_with_too_few_rows_is_filled_up(connection, write):
@@ -423,11 +493,11 @@ async def test_a_pack_with_too_few_rows_is_filled_up(connection, write):
     seeding = write("few", links="- slug: one\n- slug: two\n", field_keys="types: [a, b, c, d]\n")
     tenants = [tenant(1, seed_pack="few"), tenant(2, seed_pack="few"), tenant(3)]
     counting = Counting(connection)
-    told = await seeding.seed_links(counting, tenants, careful=False)
+    told = await seeding.seed(Trigger.COMPLETE_LINKS, counting, tenants, careful=False)
     assert told == {n: Fallback("few", "links", "few has 2 links, need 3", defaults=True) for n in (1, 2)}
     assert len(counting.statements) == 3
     assert await slugs(connection, 2) == ["one", "two", *FOUR_LINKS]
-    told = await seeding.seed_field_keys(connection, tenants, careful=False)
+    told = await seeding.seed(Trigger.COMPLETE_FIELD_KEYS, connection, tenants, careful=False)
     assert told[1].reason == "few has 4 field_keys, need 5"
     assert await global_keys(connection) == ["a", "b", "c", "d", *SEVEN_KEYS]
 
@@ -438,7 +508,7 @@ async def test_too_few_rows_are_enough_where_others_brought_the_rest(connection,
     await connection.execute(
         "INSERT INTO pwb_links (website_id, slug, created_at, updated_at) VALUES (1, 'own', now(), now())"
     )
-    assert await seeding.seed_links(connection, [tenant(seed_pack="few")], careful=False) == {}
+    assert await seeding.seed(Trigger.COMPLETE_LINKS, connection, [tenant(seed_pack="few")], careful=False) == {}
     assert await slugs(connection) == ["own", "one", "two"]
 
 
@@ -462,7 +532,7 @@ async def test_a_strict_pack_stands_on_its_own(connection, write, careful):
 async def test_a_strict_pack_that_is_broken_gets_no_defaults_either(connection, write):
     """It says `fallback: false`, and that much of it can be read."""
     seeding = write("strict_bad", pack="fallback: false\n", links="no list\n")
-    told = await seeding.seed_links(connection, [tenant(seed_pack="strict_bad")], careful=False)
+    told = await seeding.seed(Trigger.COMPLETE_LINKS, connection, [tenant(seed_pack="strict_bad")], careful=False)
     assert not told[1].defaults
     assert await slugs(connection) == []
 
@@ -471,10 +541,10 @@ async def test_a_mended_pack_completes_the_website(connection, write):
     """What a strict pack left short is there after the third link is written, without a new library."""
     seeding = write("strict_two", pack="fallback: false\n", links="- slug: one\n- slug: two\n")
     mine = tenant(seed_pack="strict_two")
-    await seeding.seed_links(connection, [mine], careful=False)
+    await seeding.seed(Trigger.COMPLETE_LINKS, connection, [mine], careful=False)
     write("strict_two", pack="fallback: false\n", links="- slug: one\n- slug: two\n- slug: three\n")
     async with asyncio.timeout(10):
-        while await seeding.seed_links(connection, [mine], careful=False):
+        while await seeding.seed(Trigger.COMPLETE_LINKS, connection, [mine], careful=False):
             await asyncio.sleep(0.01)
     assert await slugs(connection) == ["one", "two", "three"]
 
@@ -494,7 +564,7 @@ async def test_an_overlong_value_falls_back_in_a_careful_attempt(connection, wri
     await limit_slugs(connection)
     seeding = write("long", links=LONG)
     async with connection.transaction():
-        told = await seeding.seed_links(connection, [tenant(seed_pack="long")], careful=True)
+        told = await seeding.seed(Trigger.COMPLETE_LINKS, connection, [tenant(seed_pack="long")], careful=True)
         assert await connection.fetchval("SELECT 1") == 1
     assert told[1].defaults
     assert "long: cannot be inserted (StringDataRightTruncationError 22001)" in told[1].reason
@@ -506,7 +576,7 @@ async def test_an_overlong_value_of_a_strict_pack_adds_nothing(connection, write
     await limit_slugs(connection)
     seeding = write("long", pack="fallback: false\n", links=LONG)
     async with connection.transaction():
-        told = await seeding.seed_links(connection, [tenant(seed_pack="long")], careful=True)
+        told = await seeding.seed(Trigger.COMPLETE_LINKS, connection, [tenant(seed_pack="long")], careful=True)
     assert not told[1].defaults
     assert await slugs(connection) == []
 
@@ -517,7 +587,7 @@ async def test_an_overlong_value_is_the_callers_in_an_ordinary_attempt(connectio
     seeding = write("long", links=LONG)
     counting = Counting(connection)
     with pytest.raises(asyncpg.StringDataRightTruncationError):
-        await seeding.seed_links(counting, [tenant(seed_pack="long")], careful=False)
+        await seeding.seed(Trigger.COMPLETE_LINKS, counting, [tenant(seed_pack="long")], careful=False)
     assert not any("SAVEPOINT" in statement for statement in counting.statements)
 
 
@@ -529,7 +599,7 @@ async def test_a_slug_that_is_taken_leaves_the_properties_out(connection):
     )
     mine = tenant(site_type="residential")
     async with connection.transaction():
-        told = await SHIPPING.seed_properties(connection, [mine], careful=True)
+        told = await SHIPPING.seed(Trigger.SEED_PROPERTIES, connection, [mine], careful=True)
     assert not told[1].defaults
     assert "UniqueViolationError 23505" in told[1].reason
     assert (await counts(connection))[3:] == [1, 0, 0]
@@ -540,7 +610,9 @@ async def test_defaults_that_are_refused_are_the_callers(connection):
     await connection.execute("ALTER TABLE pwb_agencies ADD CHECK (email_primary NOT LIKE 'refused%')")
     async with connection.transaction():
         with pytest.raises(asyncpg.CheckViolationError):
-            await SHIPPING.seed_agencies(connection, [tenant(owner_email="refused@example.com")], careful=True)
+            await SHIPPING.seed(
+                Trigger.COMPLETE_AGENCY, connection, [tenant(owner_email="refused@example.com")], careful=True
+            )
 
 
 async def test_an_agency_that_is_refused_falls_back_without_quoting_it(connection, write):
@@ -549,7 +621,7 @@ async def test_an_agency_that_is_refused_falls_back_without_quoting_it(connectio
     seeding = write("mine", pack="agency: {display_name: A, email: secret@example.com}\n")
     mine = tenant(seed_pack="mine", owner_email="owner@example.com")
     async with connection.transaction():
-        told = await seeding.seed_agencies(connection, [mine], careful=True)
+        told = await seeding.seed(Trigger.COMPLETE_AGENCY, connection, [mine], careful=True)
     assert "CheckViolationError 23514" in told[1].reason
     assert "@" not in told[1].reason
     assert await agency(connection) == ("Site 1", "owner@example.com", None)
@@ -574,7 +646,7 @@ async def test_any_other_error_of_the_connection_goes_up_untouched(connection, e
     failing = Failing(connection, error)
     async with connection.transaction():
         with pytest.raises(type(error)) as caught:
-            await SHIPPING.seed_links(failing, [tenant()], careful=True)
+            await SHIPPING.seed(Trigger.COMPLETE_LINKS, failing, [tenant()], careful=True)
     assert caught.value is error
     assert failing.statements[0] == "SAVEPOINT pack"
     assert len(failing.statements) == 2, "the insert was the last thing asked"
@@ -585,7 +657,7 @@ async def test_a_cancelled_attempt_is_cancelled(connection):
     failing = Failing(connection, asyncio.CancelledError())
     async with connection.transaction():
         with pytest.raises(asyncio.CancelledError):
-            await SHIPPING.seed_links(failing, [tenant()], careful=True)
+            await SHIPPING.seed(Trigger.COMPLETE_LINKS, failing, [tenant()], careful=True)
 
 
 @pytest.mark.fault(97)
@@ -593,18 +665,18 @@ async def test_a_defect_of_the_pack_code_falls_back_in_a_careful_attempt(connect
     """Whatever goes wrong before the first statement is the pack's."""
     seeding = Seeders(RaisingLibrary([SHIPPED]))
     async with connection.transaction():
-        told = await seeding.seed_links(connection, [tenant()], careful=True)
+        told = await seeding.seed(Trigger.COMPLETE_LINKS, connection, [tenant()], careful=True)
     assert told[1] == Fallback("base", "links", "base: cannot be inserted (ZeroDivisionError)", defaults=True)
     assert await slugs(connection) == FOUR_LINKS
     with pytest.raises(ZeroDivisionError):
-        await seeding.seed_links(connection, [tenant()], careful=False)
+        await seeding.seed(Trigger.COMPLETE_LINKS, connection, [tenant()], careful=False)
 
 
 async def test_a_careful_attempt_with_a_good_pack_leaves_no_savepoint(connection):
     """Set, and released: one insert between the two."""
     counting = Counting(connection)
     async with connection.transaction():
-        assert await SHIPPING.seed_links(counting, [tenant()], careful=True) == {}
+        assert await SHIPPING.seed(Trigger.COMPLETE_LINKS, counting, [tenant()], careful=True) == {}
         assert counting.statements[0] == "SAVEPOINT pack"
         assert counting.statements[-1] == "RELEASE SAVEPOINT pack"
         assert len(counting.statements) == 3
@@ -614,7 +686,9 @@ async def test_a_careful_attempt_with_a_good_pack_leaves_no_savepoint(connection
 async def test_a_missing_pack_falls_back_in_a_careful_attempt_too(connection):
     """The savepoint is rolled back to and released, and the reason is the library's."""
     async with connection.transaction():
-        told = await SHIPPING.seed_links(connection, [tenant(seed_pack="nobody_has_this")], careful=True)
+        told = await SHIPPING.seed(
+            Trigger.COMPLETE_LINKS, connection, [tenant(seed_pack="nobody_has_this")], careful=True
+        )
     assert "there is no seed pack" in told[1].reason
     assert await slugs(connection) == FOUR_LINKS
     with pytest.raises(PackError):
@@ -636,4 +710,4 @@ async def test_a_missing_pack_falls_back_in_a_careful_attempt_too(connection):
 )
 def test_the_pack_is_the_websites_own_else_its_site_types_else_base(fields, expected):
     """In this order."""
-    assert tenant(**fields).pack_name == expected
+    assert pack_name(fields.get("seed_pack"), fields.get("site_type")) == expected

@@ -9,11 +9,18 @@ import pytest
 import pytest_asyncio
 
 import seeders
-from seeders import Fallback, PackLibrary, Seeders, Tenant
-from seeders.owners import NamedOwner, insert_owner_memberships, insert_users, owner_emails
+from seeders import Fallback, NamedOwner, PackLibrary, Seeders, Tenant
+from seeders.owners import insert_owner_memberships, insert_users
+from statemachine import Trigger
 
 SHIPPED = Path(seeders.__file__).parent / "packs"
-STEPS = ("agencies", "links", "field_keys", "properties")
+TRIGGERS = {
+    "agencies": Trigger.COMPLETE_AGENCY,
+    "links": Trigger.COMPLETE_LINKS,
+    "field_keys": Trigger.COMPLETE_FIELD_KEYS,
+    "properties": Trigger.SEED_PROPERTIES,
+}
+STEPS = tuple(TRIGGERS)
 TABLES = (
     "pwb_agencies",
     "pwb_links",
@@ -124,11 +131,10 @@ async def website(connection, subdomain="sunny-meadow-42", pack=None, **known):
 async def seed(seeders, step, connection, *tenants, careful=False):
     """Seed one kind of rows, in a transaction if there is none."""
     raw = connection.connection if isinstance(connection, Counting) else connection
-    method = getattr(seeders, f"seed_{step}")
     if raw.is_in_transaction():
-        return await method(connection, tenants, careful=careful)
+        return await seeders.seed(TRIGGERS[step], connection, tenants, careful=careful)
     async with raw.transaction():
-        return await method(connection, tenants, careful=careful)
+        return await seeders.seed(TRIGGERS[step], connection, tenants, careful=careful)
 
 
 async def rows(connection, table, tenant=None):
@@ -449,7 +455,7 @@ async def test_scarcity_is_looked_up_once_for_all(connection, packs):
     assert len(await seed(library, "links", counting, *tenants)) == 4
     first, count, last = counting.inserts()
     assert (first, last) == ("pwb_links", "pwb_links")
-    assert count.startswith("SELECT website_id AS website_id, count(*)")
+    assert count.startswith("SELECT asked.id,")
 
 
 # ------------------------------------------------------------------------------------------------ defaults
@@ -461,12 +467,12 @@ async def test_scarcity_is_looked_up_once_for_all(connection, packs):
     [
         ("missing", "there is no seed pack 'missing'; there are "),
         ("../mine", "'../mine' is no pack name"),
-        ("broken", "broken/links.yml, entry 'a': placement is 'roof'"),
+        ("broken", "broken/pack.yml, line 2: is not YAML: "),
     ],
 )
 async def test_a_pack_that_cannot_be_read_means_defaults(connection, packs, pack, reason, careful):
     """Exactly those of the mission, and each step says which pack and why; properties have none."""
-    library = packs(broken={**PACK, "links.yml": "- {slug: a, placement: roof}\n"})
+    library = packs(broken={**PACK, "pack.yml": "name: [\n"})
     tenant = await website(connection, pack=pack)
     names = dict(zip(STEPS, ("agency", "links", "field_keys", "properties"), strict=True))
     for step in STEPS:
@@ -490,6 +496,23 @@ async def test_default_links_are_visible_and_in_order(connection, packs):
     assert sorted(found, key=lambda row: row[2]) == [
         (slug, 0, order, True) for order, slug in enumerate(DEFAULT_LINKS, start=1)
     ]
+
+
+async def test_default_links_have_titles_and_routes(connection, packs):
+    """By both the existing product's header shows a link; the pages are those that its own base pack links to."""
+    tenant = await website(connection, pack="missing")
+    await seed(packs(), "links", connection, tenant)
+    found = await rows(connection, "pwb_links")
+    routes = {row["slug"]: part(row, "page_slug", "link_path", "link_path_params") for row in found}
+    assert routes == {
+        "home": ("home", "home_path", None),
+        "properties": ("buy", "buy_path", None),
+        "about": ("about-us", "show_page_path", "about-us"),
+        "contact": ("contact-us", "contact_us_path", None),
+    }
+    titles = {row["slug"]: row["translations"]["en"] for row in found}
+    expected = {"home": "Home", "properties": "Buy", "about": "About us", "contact": "Contact"}
+    assert titles == {slug: {"link_title": title} for slug, title in expected.items()}
 
 
 async def test_a_bad_pack_among_good_ones_stays_alone(connection, packs):
@@ -539,7 +562,7 @@ async def test_a_strict_pack_that_says_nothing_adds_nothing(connection, packs):
 
 async def test_a_strict_pack_that_is_broken_adds_nothing(connection, packs):
     """Broken or not, it asked to stand alone."""
-    library = packs(strict={"pack.yml": "fallback: false\n", "links.yml": "- {slug: a, placement: roof}\n"})
+    library = packs(strict={"pack.yml": "fallback: false\ninherits_from: nobody\n"})
     tenant = await website(connection, pack="strict")
     for step in STEPS:
         [fallback] = (await seed(library, step, connection, tenant)).values()
@@ -578,7 +601,7 @@ async def test_careful_takes_back_a_pack_that_cannot_be_inserted(connection, pac
     library = packs(mine=PACK, bad={"links.yml": "- slug: first\n- slug: poison\n- slug: third\n"})
     bad, good = await website(connection, "bad", "bad"), await website(connection, "good", "mine")
     async with connection.transaction():
-        fallbacks = await library.seed_links(connection, [bad, good], careful=True)
+        fallbacks = await library.seed(Trigger.COMPLETE_LINKS, connection, [bad, good], careful=True)
         assert await connection.fetchval("SELECT 1") == 1
     reason = "bad: cannot be inserted (CheckViolationError 23514)"
     assert fallbacks == {bad.website_id: Fallback("bad", "links", reason, defaults=True)}
@@ -608,8 +631,8 @@ async def test_careful_takes_back_properties_whose_slug_is_taken(connection, pac
     )
     library = packs(mine=PACK)
     async with connection.transaction():
-        assert await library.seed_links(connection, [tenant], careful=True) == {}
-        fallbacks = await library.seed_properties(connection, [tenant], careful=True)
+        assert await library.seed(Trigger.COMPLETE_LINKS, connection, [tenant], careful=True) == {}
+        fallbacks = await library.seed(Trigger.SEED_PROPERTIES, connection, [tenant], careful=True)
     reason = "mine: cannot be inserted (UniqueViolationError 23505)"
     assert fallbacks == {tenant.website_id: Fallback("mine", "properties", reason, defaults=False)}
     assert await rows(connection, "pwb_realty_assets", tenant) == []
@@ -642,12 +665,12 @@ async def test_a_lock_timeout_is_never_the_packs(connection, database_url, packs
     other = await asyncpg.connect(database_url)
     try:
         async with connection.transaction():
-            await library.seed_links(connection, [tenant], careful=False)
+            await library.seed(Trigger.COMPLETE_LINKS, connection, [tenant], careful=False)
             transaction = other.transaction()
             await transaction.start()
             await other.execute("SET LOCAL lock_timeout = '50ms'")
             with pytest.raises(asyncpg.LockNotAvailableError) as caught:
-                await library.seed_links(other, [tenant], careful=True)
+                await library.seed(Trigger.COMPLETE_LINKS, other, [tenant], careful=True)
             await transaction.rollback()
     finally:
         await other.close()
@@ -708,10 +731,6 @@ async def test_a_user_is_made_once(connection):
         (one.website_id, "owner", True),
         (two.website_id, "owner", True),
     ]
-    assert await owner_emails(connection, [one.website_id, two.website_id, 999]) == {
-        one.website_id: "a@example.com",
-        two.website_id: "a@example.com",
-    }
 
 
 async def test_what_the_website_kept_of_its_signup_wins(connection):
@@ -754,6 +773,22 @@ async def test_a_website_without_a_named_owner_makes_no_user(connection):
     assert (await users(connection), await memberships(connection)) == ([], [])
 
 
+async def test_of_users_who_differ_in_case_alone_one_becomes_the_owner(connection):
+    """The existing product may have them: the one whose address is spelt as in the signup, else the oldest."""
+    one, two = await website(connection, "one"), await website(connection, "two")
+    await connection.execute("DROP INDEX index_pwb_users_on_lower_email")
+    await connection.execute(
+        "INSERT INTO pwb_users (id, email, created_at, updated_at) VALUES (501, 'Ana@example.com', now(), now()), "
+        "(502, 'ana@example.com', now(), now())"
+    )
+    named = [NamedOwner(one.website_id, "ana@example.com"), NamedOwner(two.website_id, "ANA@example.com")]
+    await insert_owner_memberships(connection, named)
+    assert sorted(await memberships(connection)) == [
+        (501, two.website_id, "owner", True),
+        (502, one.website_id, "owner", True),
+    ]
+
+
 async def test_an_existing_user_becomes_the_owner(connection):
     """By its id, which wins over an address; one that does not exist makes no membership."""
     one, two = await website(connection, "one"), await website(connection, "two")
@@ -789,9 +824,9 @@ async def test_a_membership_is_raised_to_an_active_owner(connection, role, activ
     assert row["created_at"].year == 2020
 
 
-async def test_the_owners_address_is_the_first_active_owners(connection):
+async def test_an_agency_without_an_address_has_the_first_active_owners(connection, packs):
     """Members and owners who have left do not count."""
-    tenant = await website(connection)
+    tenant = await website(connection, owner_email=None)
     people = (("gone@x.example", "owner", False), ("agent@x.example", "agent", True), ("real@x.example", "owner", True))
     for email, role, active in (*people, ("second@x.example", "owner", True)):
         await connection.execute(
@@ -803,4 +838,5 @@ async def test_the_owners_address_is_the_first_active_owners(connection):
             role,
             active,
         )
-    assert await owner_emails(connection, [tenant.website_id]) == {tenant.website_id: "real@x.example"}
+    assert await seed(packs(), "agencies", connection, tenant) == {}
+    assert [row["email_primary"] for row in await rows(connection, "pwb_agencies")] == ["real@x.example"]

@@ -3,13 +3,13 @@
 import asyncio
 
 from consumer.app import App
-from consumer.broker_inprocess import InProcessBroker
+from consumer.broker.topology import Topology
 from consumer.config import Settings
-from consumer.topology import Topology
+from tests.contract.faulty_broker import FaultyMemoryBroker
 from tests.worker_processes import until
 
 
-class Deaf(InProcessBroker):
+class Deaf(FaultyMemoryBroker):
     """Loses the first cancel that comes while it connects, as aio-pika does while it closes a connection."""
 
     lost = 0

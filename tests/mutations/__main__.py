@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.mutations.catalogue import MUTATIONS, ROOT, Mutation
 
-TREE = ("consumer", "ops", "seeders", "statemachine", "tests", "docs", "schema.sql", "pyproject.toml")
+TREE = ("consumer", "ops", "seeders", "statemachine", "tests", "docs", "deploy", "schema.sql", "pyproject.toml")
 SECONDS = 600
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RACES = "tests/faults/test_races.py"
-PAUSING = "tests/integration/test_pausing.py"
-LETTERS = "tests/integration/test_letters.py"
+PAUSING = "tests/integration/test_pause.py"
+LETTERS = "tests/integration/test_dead_letter_actions.py"
 OUTCOMES = "tests/integration/test_outcomes.py"
 
 
@@ -33,18 +33,29 @@ class Mutation:
 
 MUTATIONS = (
     Mutation(
+        "a signup that contradicts its website is acked",
+        (
+            (
+                "consumer/provisioning/planning.py",
+                "    return conflicting(website.id, how) if how else None\n",
+                "    return None\n",
+            ),
+        ),
+        ("tests/integration/test_contradicting_signups.py::test_what_the_row_leaves_empty_is_filled",),
+    ),
+    Mutation(
         "ack before COMMIT",
         (
             (
-                "consumer/worker.py",
-                "            self._decode(carried)\n",
-                "            self._decode(carried)\n"
-                "            for item in carried:\n"
-                "                await item.waiting.delivery.session.ack(item.waiting.delivery)\n",
+                "consumer/worker/worker_loop.py",
+                "            self._decode(executions)\n",
+                "            self._decode(executions)\n"
+                "            for buffered in batch:\n"
+                "                await buffered.delivery.session.ack(buffered.delivery)\n",
             ),
             (
-                "consumer/worker.py",
-                "            await session.ack_all([item.waiting.delivery for item in items])\n",
+                "consumer/worker/delivery_settlement.py",
+                "            await session.ack_all([execution.buffered.delivery for execution in of_session])\n",
                 "            assert session\n",
             ),
         )[::-1],
@@ -54,17 +65,19 @@ MUTATIONS = (
         "publish before COMMIT",
         (
             (
-                "consumer/worker.py",
-                "        self._topology = topology\n",
-                "        self._topology = topology\n        provision.early = (publisher, topology)  # type: ignore\n",
+                "consumer/worker/worker_loop.py",
+                "        while not stopping.is_set():\n",
+                "        settlement = self.settlement\n"
+                "        self.use_case.early = (settlement.publisher, settlement.topology)  # type: ignore\n"
+                "        while not stopping.is_set():\n",
             ),
             (
-                "consumer/provision.py",
+                "consumer/provisioning/use_case.py",
                 '            await reach("pre_commit")\n',
-                "            from consumer.outbox import event\n"
+                "            from consumer.messages.outbound import event_message\n"
                 "            for early in outcomes.values():\n"
                 "                if isinstance(early, Advanced | Refused):\n"
-                "                    await self.early[0].publish(event(early.row, self.early[1]))\n"
+                "                    await self.early[0].publish(event_message(early.row, self.early[1]))\n"
                 '            await reach("pre_commit")\n',
             ),
         ),
@@ -74,22 +87,24 @@ MUTATIONS = (
         "ack whatever happened, as message.process() does",
         (
             (
-                "consumer/worker.py",
-                "            self._send_round([item for item in carried if not item.settled])\n",
-                "            for item in carried:\n"
-                "                if not item.settled:\n"
-                "                    await item.waiting.delivery.session.ack(item.waiting.delivery)\n",
+                "consumer/worker/worker_loop.py",
+                "            self._put_back("
+                "[execution.buffered for execution in executions if not execution.settled])\n",
+                "            for execution in executions:\n"
+                "                if not execution.settled:\n"
+                "                    delivery = execution.buffered.delivery\n"
+                "                    await delivery.session.ack(delivery)\n",
             ),
         ),
         (f"{OUTCOMES}::test_a_command_that_never_gets_the_lock", f"{OUTCOMES}::test_a_stranger_holds_the_lock"),
     ),
     Mutation(
-        "ack what the broker has not answered for",
+        "ack what the broker has not confirmed",
         (
             (
-                "consumer/worker.py",
-                "answered = [item for item in carried if item not in unanswered]\n",
-                "answered = list(carried)\n",
+                "consumer/worker/delivery_settlement.py",
+                "confirmed = [execution for execution in executions if execution not in unconfirmed]\n",
+                "confirmed = list(executions)\n",
             ),
         ),
         ("tests/unit/test_worker.py",),
@@ -98,110 +113,105 @@ MUTATIONS = (
         "no message id check",
         (
             (
-                "consumer/provision.py",
-                "            if row := found.done:",
-                "            if row := None and found.done:",
+                "consumer/provisioning/planning.py",
+                "        if row := found.done:",
+                "        if row := None and found.done:",
             ),
         ),
         (f"{OUTCOMES}::test_duplicates_do_nothing",),
     ),
     Mutation(
         "no expected_seq: what has passed is done again",
-        (("consumer/planning.py", "command.expected_seq < website.seq", "command.expected_seq < 0"),),
+        (("consumer/provisioning/planning.py", "command.expected_seq < website.seq", "command.expected_seq < 0"),),
         (f"{OUTCOMES}::test_stale_and_ahead_do_nothing", RACES),
     ),
     Mutation(
         "no expected_seq: what is to come is done now",
-        (("consumer/planning.py", "command.expected_seq > website.seq", "command.expected_seq > 2**40"),),
+        (("consumer/provisioning/planning.py", "command.expected_seq > website.seq", "command.expected_seq > 2**40"),),
         (f"{OUTCOMES}::test_stale_and_ahead_do_nothing",),
     ),
     Mutation(
         "no attempt check",
-        (("consumer/planning.py", "command.attempt < website.attempts", "command.attempt < 0"),),
+        (("consumer/provisioning/planning.py", "command.attempt < website.attempts", "command.attempt < 0"),),
         ("tests/faults/test_messages.py::test_an_attempt_that_was_counted_is_not_made_again",),
     ),
     Mutation(
         "commands are not mandatory",
-        (("consumer/outbox.py", "        mandatory=True,\n", "        mandatory=False,\n"),),
-        ("tests/unit/test_outbox.py",),
+        (("consumer/messages/outbound.py", "        mandatory=True,\n", "        mandatory=False,\n"),),
+        ("tests/unit/test_outbound.py",),
     ),
     Mutation(
         "dead letters are not mandatory",
-        (("consumer/dead_letters.py", "        mandatory=True,\n", "        mandatory=False,\n"),),
+        (("consumer/messages/outbound_dead_letters.py", "        mandatory=True,\n", "        mandatory=False,\n"),),
         ("tests/unit/test_dead_letters.py",),
     ),
     Mutation(
         "no row lock",
         (
-            ("consumer/sql/lock_available.sql", "\n   FOR NO KEY UPDATE OF w SKIP LOCKED", ""),
-            ("consumer/sql/lock_waiting.sql", "\n   FOR NO KEY UPDATE OF w", ""),
+            ("consumer/store/sql/lock_available.sql", "\n   FOR NO KEY UPDATE OF w SKIP LOCKED", ""),
+            ("consumer/store/sql/lock_waiting.sql", "\n   FOR NO KEY UPDATE OF w", ""),
         ),
         (f"{RACES}::test_two_commands_at_once",),
     ),
     Mutation(
         "the log as it was before the lock is believed",
-        (("consumer/store.py", ' or record["seen_seq"] != website.seq:\n', ":\n"),),
+        (("consumer/store/statements.py", ' or record["seen_seq"] != website.seq:\n', ":\n"),),
         ("tests/simulation/test_store_contract.py::test_what_moved_during_the_wait_is_known",),
     ),
     Mutation(
         "dispatchers do not lock what they claim",
-        (("consumer/sql/claim.sql", "\n       FOR NO KEY UPDATE SKIP LOCKED", ""),),
+        (("consumer/store/sql/claim.sql", "\n       FOR NO KEY UPDATE SKIP LOCKED", ""),),
         (f"{RACES}::test_two_dispatchers",),
     ),
     Mutation(
         "a command's id is another each time",
         (
             (
-                "consumer/outbox.py",
-                'return uuid5(cause or UNBORN, f"',
-                'return __import__("uuid").uuid4() or uuid5(cause or UNBORN, f"',
+                "consumer/messages/outbound.py",
+                'return uuid5(last_message_id or FIRST_COMMAND_NAMESPACE, f"',
+                'return __import__("uuid").uuid4() or uuid5(last_message_id or FIRST_COMMAND_NAMESPACE, f"',
             ),
         ),
-        ("tests/unit/test_outbox.py",),
+        ("tests/unit/test_outbound.py",),
     ),
     Mutation(
         "an event's id is another each time",
         (
             (
-                "consumer/outbox.py",
+                "consumer/messages/outbound.py",
                 'message_id=str(uuid5(row.message_id, f"',
                 'message_id=str(__import__("uuid").uuid4() or uuid5(row.message_id, f"',
             ),
         ),
-        ("tests/unit/test_outbox.py",),
+        ("tests/unit/test_outbound.py",),
     ),
     Mutation(
         "facts are read before the step",
         (
+            ("consumer/provisioning/use_case.py", "            facts = await _facts(unit, planned)\n", ""),
             (
-                "consumer/provision.py",
+                "consumer/provisioning/use_case.py",
                 "            fallbacks = await self._step(unit, planned, careful=alone)\n",
-                "            facts = await unit.facts({i.website.id: i.website.subdomain for i in planned})"
-                " if planned else {}\n            fallbacks = await self._step(unit, planned, careful=alone)\n",
+                "            facts = await _facts(unit, planned)\n"
+                "            fallbacks = await self._step(unit, planned, careful=alone)\n",
             ),
-            (
-                "consumer/provision.py",
-                "            facts = await unit.facts({item.website.id: item.website.subdomain"
-                " for item in planned}) if planned else {}\n",
-                "",
-            ),
-        )[::-1],
+        ),
         ("tests/faults/test_domain.py::test_a_guard_broken_after_its_step",),
     ),
     Mutation(
         "a clear does not ask which seq it is for",
-        (("consumer/sql/clear.sql", "   AND w.provisioning_seq = rest.seq\n", ""),),
-        ("tests/integration/test_clock.py",),
+        (("consumer/store/sql/mark_published.sql", "   AND w.provisioning_seq = rest.seq\n", ""),),
+        ("tests/integration/test_due_time.py",),
     ),
     Mutation(
         "one culprit takes its whole batch along",
         (
             (
-                "consumer/worker.py",
-                "                await self._halving(batch[:half])\n"
-                "                await self._halving(batch[half:])\n",
-                "                for item in batch[:half] and batch:\n"
-                "                    await self._account_for(item, classify(error))\n",
+                "consumer/worker/worker_loop.py",
+                "                await self._execute_batch(batch[:half])\n"
+                "                await self._execute_batch(batch[half:])\n",
+                "                for execution in batch[:half] and batch:\n"
+                "                    await self._record_fault(execution, classify(error))\n",
             ),
         ),
         (f"{OUTCOMES}::test_one_culprit_fails_alone",),
@@ -210,57 +220,69 @@ MUTATIONS = (
         "a redrive acks what was not confirmed",
         (
             (
-                "ops/redriving.py",
-                "                    if answer is None:\n                        await session.ack(letter)\n",
-                "                    if answer or answer is None:\n                        await session.ack(letter)\n",
+                "ops/dead_letters/actions.py",
+                "                    if error is None:\n                        await session.ack(delivery)\n",
+                "                    if error or error is None:\n                        await session.ack(delivery)\n",
             ),
         ),
-        ("tests/integration/test_redriving.py::test_an_unconfirmed_letter_stays",),
+        ("tests/integration/test_redrive.py::test_an_unconfirmed_letter_stays",),
     ),
     Mutation(
         "a dead letter is sent back before that is written down",
         (
             (
-                "ops/redriving.py",
-                "                actions = await _write_down(deed, [about for _, about in piece], messages)\n",
+                "ops/dead_letters/actions.py",
+                "                numbers = await _record(action, [summary for _, summary in batch], messages)\n",
                 "",
             ),
             (
-                "ops/redriving.py",
-                "                for (letter, _), answer in",
-                "                actions = await _write_down(deed, [about for _, about in piece], messages)\n"
-                "                for (letter, _), answer in",
+                "ops/dead_letters/actions.py",
+                "                for (delivery, _), error in",
+                "                numbers = await _record(action, [summary for _, summary in batch], messages)\n"
+                "                for (delivery, _), error in",
             ),
         ),
-        (f"{LETTERS}::test_what_cannot_be_written_down_is_not_done",),
+        (f"{LETTERS}::test_what_cannot_be_recorded_is_not_done",),
     ),
     Mutation(
         "an edited letter has another id each time",
-        (("ops/redriving.py", "return str(uuid5(EDITED, ", "return str(uuid5(uuid5(EDITED, repr(object())), "),),
+        (
+            (
+                "ops/dead_letters/edited_messages.py",
+                "return str(uuid5(EDITED_NAMESPACE, ",
+                "return str(uuid5(uuid5(EDITED_NAMESPACE, repr(object())), ",
+            ),
+        ),
         (f"{LETTERS}::test_an_edit_that_died_half_way_is_done_once",),
     ),
     Mutation(
         "two tools take the dead letters at once",
         (
             (
-                "ops/holding.py",
+                "ops/dead_letters/lease.py",
                 "            if (await session.counts(queue)).consumers == 1:\n",
                 "            if (await session.counts(queue)).consumers >= 1:\n",
             ),
         ),
-        ("tests/integration/test_holding.py::test_tools_that_begin_together",),
+        ("tests/integration/test_dead_letter_lease.py::test_tools_that_begin_together",),
     ),
     Mutation(
         "a paused worker keeps what it has not started",
-        (("consumer/consumption.py", "            await self.hand_back()\n            if not", "            if not"),),
+        (
+            (
+                "consumer/worker/subscriber.py",
+                "            await self.hand_back()\n            if not",
+                "            if not",
+            ),
+        ),
         (f"{PAUSING}::test_what_was_started_is_finished_and_the_rest_given_back",),
     ),
     Mutation(
         "a paused worker drops what it has started",
         (
             (
-                "consumer/consumption.py",
-                "            if not self._intake.in_flight and not len(self._intake):\n",
+                "consumer/worker/subscriber.py",
+                "            if not self._buffer.in_flight and not len(self._buffer):\n",
                 "            if True:\n",
             ),
         ),
@@ -269,10 +291,14 @@ MUTATIONS = (
     Mutation(
         "a worker takes before it has asked whether it is paused",
         (
-            ("consumer/presence.py", '        gate.close(OPERATOR, "not known yet")\n', ""),
             (
-                "consumer/presence.py",
-                '            self._gate.close(OPERATOR, f"not known yet: {error}")\n',
+                "consumer/worker/heartbeat_and_pause.py",
+                '        gate.begin_closed(ClosedBy.OPERATOR, "not known yet")\n',
+                "",
+            ),
+            (
+                "consumer/worker/heartbeat_and_pause.py",
+                '            self._gate.close(ClosedBy.OPERATOR, f"not known yet: {error}")\n',
                 "            pass\n",
             ),
         ),
@@ -282,17 +308,33 @@ MUTATIONS = (
         "a pause takes effect before it is recorded",
         (
             (
-                "ops/pausing.py",
-                "    ids = await record(store, actor, verb, reason, [Action(detail=detail) for detail in about])\n",
+                "ops/workers/pause.py",
+                "        numbers = await action.record([ActionItem(detail=detail) for detail in details])\n",
                 "",
             ),
             (
-                "ops/pausing.py",
-                "    answers = await _answers(",
-                "    ids = await record(store, actor, verb, reason, [Action(detail=detail) for detail in about])\n"
-                "    answers = await _answers(",
+                "ops/workers/pause.py",
+                "        answers = await _wait_for_answers(",
+                "        numbers = await action.record([ActionItem(detail=detail) for detail in details])\n"
+                "        answers = await _wait_for_answers(",
             ),
         ),
         (f"{PAUSING}::test_it_is_recorded_before_it_takes_effect",),
+    ),
+    Mutation(
+        "`init` takes away the edges of another version",
+        (
+            (
+                "consumer/store/schema_diff.py",
+                "        return self.machine | self.installed\n",
+                "        return self.machine\n",
+            ),
+        ),
+        ("tests/integration/test_schema.py::test_states_and_edges_of_another_version_stay_legal",),
+    ),
+    Mutation(
+        "`init` runs migrations where nothing differs",
+        (("consumer/store/migration_runner.py", "not in ledger or _undone(", "not in ledger or True or _undone("),),
+        ("tests/integration/test_schema.py::test_an_up_to_date_schema_is_left_alone",),
     ),
 )

@@ -3,30 +3,31 @@
 from dataclasses import replace
 from typing import Any
 
-from consumer.store import SQL as STORE_SQL
+from consumer.store.statements import SQL as STORE_SQL
+from ops.websites import start_asleep
 from tests.simulation import statements
 from tests.simulation.world import World
 
 
 def acks_before_commit(world: World, patch: Any) -> None:
     """A delivery is acked before anything has been done."""
-    from consumer.worker import Worker
+    from consumer.worker.worker_loop import Worker
 
-    carry = Worker.carry
+    run_once = Worker.run_once
 
     async def early(self: Any, batch: Any) -> None:
-        for waiting in batch:
-            await waiting.delivery.session.ack(waiting.delivery)
-        await carry(self, batch)
+        for buffered in batch:
+            await buffered.delivery.session.ack(buffered.delivery)
+        await run_once(self, batch)
 
-    patch.setattr(Worker, "carry", early)
+    patch.setattr(Worker, "run_once", early)
 
 
 def publishes_before_commit(world: World, patch: Any) -> None:
     """Events go out while their transaction is still open."""
-    from consumer.outbox import event
-    from consumer.provision import Provision
-    from consumer.store import Transaction
+    from consumer.messages.outbound import event_message
+    from consumer.provisioning.use_case import ProvisioningUseCase
+    from consumer.store.statements import Transaction
     from tests.simulation.world import TOPOLOGY
 
     write = Transaction.write
@@ -34,16 +35,16 @@ def publishes_before_commit(world: World, patch: Any) -> None:
     async def early(self: Any, moves: Any, stall_seconds: float) -> Any:
         rows = await write(self, moves, stall_seconds)
         for row in rows:
-            world.broker.accept(event(row, TOPOLOGY))
+            world.broker.accept(event_message(row, TOPOLOGY))
         return rows
 
-    assert Provision
+    assert ProvisioningUseCase
     patch.setattr(Transaction, "write", early)
 
 
 def forgets_message_ids(world: World, patch: Any) -> None:
     """Nobody looks whether a message has been carried out already."""
-    from consumer.store import Transaction
+    from consumer.store.statements import Transaction
 
     lock = Transaction.lock
 
@@ -56,7 +57,7 @@ def forgets_message_ids(world: World, patch: Any) -> None:
 
 def has_no_dispatcher(world: World, patch: Any) -> None:
     """Nobody sends what is owed."""
-    from consumer.dispatcher import Dispatcher
+    from consumer.worker.due_dispatcher import Dispatcher
 
     async def none(self: Any) -> int:
         return 0
@@ -72,36 +73,94 @@ def locks_nothing(world: World, patch: Any) -> None:
 
 def clears_what_is_owed(world: World, patch: Any) -> None:
     """A website at rest is cleared whatever is owed to it: the bug of seed 516."""
-    from consumer.store import Store
+    from consumer.store.database import Store
 
-    clear = Store.clear
+    clear = Store.mark_published
 
     async def careless(self: Any, rests: Any) -> None:
         await clear(self, [(website_id, seq, 0) for website_id, seq, _ in rests])
 
-    patch.setattr(Store, "clear", careless)
+    patch.setattr(Store, "mark_published", careless)
 
 
 def fails_on_infrastructure(world: World, patch: Any) -> None:
     """A database that is away is taken for a website's fault."""
-    from consumer import worker
-    from consumer.errors import Infrastructure, Transient, classify
+    from consumer.error_classification import Infrastructure, Transient, classify
+    from consumer.worker import worker_loop
 
     def careless(error: BaseException) -> Any:
         fault = classify(error)
         return Transient(fault.error) if isinstance(fault, Infrastructure) else fault
 
-    patch.setattr(worker, "classify", careless)
+    patch.setattr(worker_loop, "classify", careless)
+
+
+def starts_pending_websites_only(world: World, patch: Any) -> None:
+    """website.created is for websites that are pending; to any other it does nothing."""
+    from consumer.domain.outcomes import Stale
+    from consumer.provisioning import planning
+    from statemachine import State
+
+    meant = planning._meant_by_signup
+
+    def narrow(signup: Any, website: Any) -> Any:
+        asked = meant(signup, website)
+        return asked if website.state in (State.PENDING, State.FAILED) else Stale("it is not pending")
+
+    patch.setattr(planning, "_meant_by_signup", narrow)
+
+
+def takes_any_due_time_for_a_promise(world: World, patch: Any) -> None:
+    """A website counts as under way as soon as it has a due time, that of its insert included."""
+    from consumer.provisioning import planning
+
+    patch.setattr(planning, "is_under_way", lambda website: website.has_due_time)
+
+
+def proves_no_guards(world: World, patch: Any) -> None:
+    """A step is taken from wherever the product has moved a website, whatever it lacks."""
+    from consumer.provisioning import planning
+
+    patch.setattr(planning, "is_proven", lambda _: True)
+
+
+def proves_guards_for_signups_only(world: World, patch: Any) -> None:
+    """The guards of the states before are proven by website.created alone, not by the next attempt."""
+    from consumer.provisioning import planning
+
+    plan = planning.plan_command
+
+    def once(command: Any, website: Any, cause: Any) -> Any:
+        planned = plan(command, website, cause)
+        if isinstance(planned, planning.Planned) and not command.created:
+            return replace(planned, proves_guards=False)
+        return planned
+
+    patch.setattr(planning, "plan_command", once)
+
+
+def starts_nothing(world: World, patch: Any) -> None:
+    """What an operator starts is recorded, and never published."""
+
+    async def forget(session: Any, messages: Any) -> None:
+        """Publish nothing."""
+
+    patch.setattr(start_asleep, "publish_all", forget)
 
 
 WAYS = {
-    acks_before_commit: 10,
-    publishes_before_commit: 136,
-    forgets_message_ids: 5,
+    acks_before_commit: 23,
+    publishes_before_commit: 377,
+    forgets_message_ids: 44,
     has_no_dispatcher: 1,
     locks_nothing: 1,
-    clears_what_is_owed: 150,
-    fails_on_infrastructure: 11,
+    clears_what_is_owed: 286,
+    fails_on_infrastructure: 49,
+    starts_pending_websites_only: 1,
+    takes_any_due_time_for_a_promise: 2,
+    proves_no_guards: 30,
+    proves_guards_for_signups_only: 87,
+    starts_nothing: 1,
 }
 """Each with a seed that has found it out: the search begins there, and goes on should that seed come to mean another
 run."""

@@ -13,28 +13,17 @@ from typing import Any
 
 import asyncpg
 
+from tests.invariants import EDGES
+
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 TABLES = ("websites", "users", "memberships", "agencies", "links", "field_keys", "assets", "sales", "rentals", "log",
-          "log by message", "workers", "pauses")  # fmt: skip
+          "pruned", "log by message", "workers", "pauses", "rejections")  # fmt: skip
 """`websites` and `users` hold rows by id and by e-mail; `log` rows by (website, seq); the others, by website, the
-natural keys of its rows (`memberships` with their role); `workers` and `pauses` rows by a worker's id, or `all`."""
-Row = dict[str, Any]
+natural keys of its rows (`memberships` with their role); `workers` and `pauses` rows by a worker's id, or `all`;
+`rejections` times by the id of a message."""
+LogRow = dict[str, Any]
 
-LEGAL = frozenset(
-    {(f, t) for f, t in zip(
-        ("pending", "owner_assigned", "agency_created", "links_created", "field_keys_created", "properties_seeded",
-         "ready"),
-        ("owner_assigned", "agency_created", "links_created", "field_keys_created", "properties_seeded", "ready",
-         "live"),
-        strict=True,
-    )}
-    | {(s, "failed") for s in ("pending", "owner_assigned", "agency_created", "links_created", "field_keys_created",
-                               "properties_seeded", "ready")}
-    | {("failed", s) for s in ("pending", "owner_assigned", "agency_created", "links_created", "field_keys_created",
-                               "properties_seeded", "ready")}
-    | {("ready", "suspended"), ("live", "suspended"), ("suspended", "live"), ("suspended", "terminated"),
-       ("failed", "terminated")}
-)  # fmt: skip
+LEGAL = frozenset((source, target) for _, source, target in EDGES)
 """As the trigger in schema.sql has it."""
 
 
@@ -177,7 +166,7 @@ class Transaction:
             self._database.free(key)
 
 
-def check(row: Row) -> None:
+def check(row: LogRow) -> None:
     """Apply the CHECK constraints of pwb_websites."""
     failed = row["provisioning_state"] == "failed"
     has = row["provisioning_error"] is not None, row["provisioning_failed_at"] is not None
@@ -246,7 +235,7 @@ class Database:
         return user_id
 
 
-def new_website(now: datetime, website_id: int, **columns: Any) -> Row:
+def new_website(now: datetime, website_id: int, **columns: Any) -> LogRow:
     """Return a row as the table's defaults make it."""
     return {
         "id": website_id,
@@ -254,8 +243,8 @@ def new_website(now: datetime, website_id: int, **columns: Any) -> Row:
         "site_type": None,
         "seed_pack_name": None,
         "owner_email": None,
-        "skip_properties": False,
-        "auto_go_live": True,
+        "provisioning_skip_properties": False,
+        "provisioning_auto_go_live": True,
         "provisioning_state": "pending",
         "provisioning_failed_from": None,
         "provisioning_seq": 0,

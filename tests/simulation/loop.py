@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 
-class NothingLeft(Exception):  # noqa: N818 - states a condition
+class NothingLeftError(Exception):
     """Everybody waits, and nothing will ever happen."""
 
 
-class TooLong(Exception):  # noqa: N818
+class TooLongError(Exception):
     """A run did more than any run may: a hot loop."""
 
 
@@ -50,13 +50,13 @@ class SeededLoop(asyncio.BaseEventLoop):
             self._due(heapq.heappop(self._scheduled))
         if not self._ready:
             if not self._scheduled:
-                raise NothingLeft
+                raise NothingLeftError
             self._now = self._scheduled[0]._when
             while self._scheduled and self._scheduled[0]._when <= self._now:
                 self._due(heapq.heappop(self._scheduled))
         self.steps += 1
         if self.steps > self._limit:
-            raise TooLong(f"{self.steps} steps in {self._now:.0f} s of its own time")
+            raise TooLongError(f"{self.steps} steps in {self._now:.0f} s of its own time")
         while self._at_step and self._at_step[0][0] <= self.steps:
             heapq.heappop(self._at_step)[2]()
         if not self._ready:

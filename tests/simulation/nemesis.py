@@ -8,9 +8,9 @@ from contextlib import suppress
 
 import asyncpg
 
-from consumer.broker import BrokerError
-from ops.holding import InOtherHands
-from ops.redriving import redrive
+from consumer.broker.protocol import BrokerError
+from ops.dead_letters.actions import redrive
+from ops.dead_letters.lease import LeaseHeldError
 from tests.simulation.database import Transaction
 from tests.simulation.world import BAD_PACKS, TOPOLOGY, World
 
@@ -229,14 +229,14 @@ def redrive_all(world: World) -> None:
 
 
 async def _redrive(world: World) -> None:
-    with suppress(BrokerError, InOtherHands):
+    with suppress(BrokerError, LeaseHeldError):
         await redrive(world.broker, TOPOLOGY.namespace)
 
 
 def pause(world: World) -> None:
     """A person pauses all workers, or one, and resumes them later."""
     everybody = world.dice.random() < 0.5 or not world.processes
-    worker = "all" if everybody else str(world.dice.choice(world.processes).app.presence.id)
+    worker = "all" if everybody else str(world.dice.choice(world.processes).app.heartbeat.id)
     pauses = world.database.tables["pauses"]
     pauses[worker] = {"worker": worker, "actor": "ops", "reason": "because", "since": world.database.now()}
     world.later(world.dice.random() * 8, lambda: pauses.pop(worker, None))

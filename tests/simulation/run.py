@@ -21,10 +21,11 @@ from typing import Any
 
 import structlog
 
-from consumer.logs import log
+from consumer.telemetry.logs import log
+from tests.simulation import operator, product, stranger
 from tests.simulation.checker import check, is_quiet, owing
 from tests.simulation.database import Database
-from tests.simulation.loop import NothingLeft, SeededLoop
+from tests.simulation.loop import NothingLeftError, SeededLoop
 from tests.simulation.nemesis import FAULT_SECONDS, OF_ERRORS, Nemesis
 from tests.simulation.store import Server
 from tests.simulation.world import TOPOLOGY, WatchedBroker, World
@@ -34,7 +35,7 @@ DRAIN_SECONDS = 900.0
 DEFECTS = ("worker failed", "defect", "publish failed", "publisher failed", "consumer failed", "log row missing")
 
 
-class Failed(AssertionError):  # noqa: N818
+class FailedRunError(AssertionError):
     """A run that showed something wrong; its text says how to see it again."""
 
 
@@ -56,7 +57,7 @@ def simulate(seed: int, *, breaking: Callable[[World], None] | None = None) -> R
     """Run one seed.
 
     Raises:
-        Failed: something that must hold does not.
+        FailedRunError: something that must hold does not.
     """
     dice = random.Random(f"scheduler {seed}")
     state, configuration = random.getstate(), structlog.get_config()
@@ -76,15 +77,16 @@ def simulate(seed: int, *, breaking: Callable[[World], None] | None = None) -> R
         nemesis = Nemesis(world, random.Random(f"nemesis {seed}"))
         if breaking:
             breaking(world)
-        loop.run_until_complete(_run(world, nemesis))
+        loop.run_until_complete(_run(world, nemesis, seed))
         states = check(world)
+        stranger.check_strangers(world)
         assert not complaints, f"asyncio complained: {complaints[:3]}"
         excused = OF_ERRORS in world.taints or nemesis.packs
         defects = [error for error in errors if error["event"] in DEFECTS and not excused]
         assert not defects, f"a defect was logged: {defects[0]}"
     except Exception as error:  # noqa: BLE001 - whatever failed, it says its seed
         told, where = world.notes if world else [], "".join(traceback.format_tb(error.__traceback__))
-        raise Failed(
+        raise FailedRunError(
             f"seed {seed} failed: {type(error).__name__}: {error}\n  what went wrong on purpose: {told}\n"
             f"  see it again: python -m tests.simulation.run {seed}\n{where}"
         ) from None
@@ -124,7 +126,7 @@ def _abandon(loop: SeededLoop) -> None:
             task.cancel()
         if not left:
             break
-        with suppress(NothingLeft):
+        with suppress(NothingLeftError):
             loop.run_until_complete(_ended(left))
     loop.close()
 
@@ -133,7 +135,7 @@ async def _ended(tasks: set[Any]) -> None:
     await asyncio.wait(tasks, timeout=100)
 
 
-async def _run(world: World, nemesis: Nemesis) -> None:
+async def _run(world: World, nemesis: Nemesis, seed: int) -> None:
     await world.broker.declare(TOPOLOGY)
     dice = world.dice
     for _ in range(dice.choice((1, 2, 2, 3))):
@@ -141,9 +143,15 @@ async def _run(world: World, nemesis: Nemesis) -> None:
     owner = world.database.add_user("there@example.com")
     for website_id in range(1, dice.choice((2, 4, 6, 9))):
         world.spawn(_sign_up(world, nemesis, website_id, owner))
+    product.begin(world, seed)
+    stranger.begin(world, seed)
+    if started_by := operator.draw(world, seed):
+        world.spawn(operator.start_once(world, started_by, started_by.random() * FAULT_SECONDS))
     nemesis.begin()
     await asyncio.sleep(FAULT_SECONDS)
     world.heal()
+    if started_by:
+        await operator.start_all(world, started_by)
     await _drained(world)
     await _stopped(world)
 
@@ -215,7 +223,7 @@ def _try_for(seconds: float, first: int, every: int) -> tuple[int, list[tuple[in
     while time.monotonic() - began < seconds:
         try:
             simulate(seed)
-        except Failed as error:
+        except FailedRunError as error:
             failed.append((seed, str(error)))
         seed += every
     return (seed - first) // every, failed
@@ -254,7 +262,7 @@ def main() -> int:
     for seed in asked.seeds:
         try:
             result = simulate(seed)
-        except Failed as error:
+        except FailedRunError as error:
             failed = 1
             print(error)
         else:

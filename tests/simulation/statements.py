@@ -12,11 +12,15 @@ from uuid import UUID
 
 import asyncpg
 
-from consumer.store import SQL as STORE_SQL
-from seeders.inserts import SQL as SEEDERS_SQL
-from tests.simulation.database import Row, Transaction, new_website
+from consumer.provisioning.rejected_signup_rows import SQL as REJECTIONS_SQL
+from consumer.store.sequences import SQL as SEQUENCES_SQL
+from consumer.store.statements import SQL as STORE_SQL
+from ops.audit.trail import SQL as AUDIT_SQL
+from ops.websites.queries import SQL as WEBSITES_SQL
+from seeders.seeding import STATEMENTS as SEEDERS_SQL
+from tests.simulation.database import LogRow, Transaction, new_website
 
-Statement = Callable[..., Awaitable[list[Row]]]
+Statement = Callable[..., Awaitable[list[LogRow]]]
 
 
 def _seconds(number: float) -> timedelta:
@@ -62,8 +66,9 @@ async def register_websites(
     skips: Sequence[bool],
     autos: Sequence[bool],
     requests: Sequence[str],
-) -> list[Row]:
+) -> list[LogRow]:
     signups = zip(ids, subdomains, site_types, packs, emails, skips, autos, requests, strict=True)
+    new = []
     for website_id, subdomain, site_type, pack, email, skip, auto, request in sorted(signups):
         if unit.get("websites", website_id) or _subdomain_taken(unit, website_id, subdomain):
             continue
@@ -79,29 +84,35 @@ async def register_websites(
             site_type=site_type,
             seed_pack_name=pack,
             owner_email=email,
-            skip_properties=skip,
-            auto_go_live=auto,
+            provisioning_skip_properties=skip,
+            provisioning_auto_go_live=auto,
             provisioning_request=request,
             provisioning_seq=last,
             provisioning_published_seq=last,
         )
         unit.put("websites", website_id, row)
         await unit.lock(("row", website_id))
-    return []
+        new.append({"id": website_id})
+    return new
 
 
 def _log_keys(unit: Transaction) -> list[tuple[int, int]]:
     return [key for key, _ in unit.rows("log")]
 
 
-def _locked(row: Row) -> Row:
-    return dict(row)
+def _locked(row: LogRow) -> LogRow:
+    return row | {name: row[f"provisioning_{name}"] for name in ("skip_properties", "auto_go_live")}
+
+
+def _last(row: LogRow | None) -> LogRow:
+    """Return what statements say of a website's last log row."""
+    return {f"last_{name}": row[name] if row else None for name in ("message_id", "to_state", "actor")}
 
 
 def _locking(*, skip: bool, lock: bool = True) -> Statement:
     """Return a locking statement: the log is seen as it is when it begins, a website as it is once it is locked."""
 
-    async def locking(unit: Transaction, ids: Sequence[int], message_ids: Sequence[UUID]) -> list[Row]:
+    async def locking(unit: Transaction, ids: Sequence[int], message_ids: Sequence[UUID]) -> list[LogRow]:
         snapshot = [
             (website_id, row["provisioning_seq"], unit.get("log by message", (website_id, message_id)))
             for website_id, message_id in sorted(zip(ids, message_ids, strict=True))
@@ -116,10 +127,10 @@ def _locking(*, skip: bool, lock: bool = True) -> Statement:
             last = unit.get("log", (website_id, seen_seq)) if seen_seq == row["provisioning_seq"] else None
             found.append(
                 {
-                    **row,
+                    **_locked(row),
                     "done_seq": done["seq"] if done else None,
                     "seen_seq": last["seq"] if last else 0,
-                    "last_message_id": last["message_id"] if last else None,
+                    **_last(last),
                 }
             )
         return found
@@ -133,15 +144,40 @@ unlocked = _locking(skip=False, lock=False)
 """What a design without row locks would do."""
 
 
-async def present(unit: Transaction, ids: Sequence[int]) -> list[Row]:
+async def known_websites(unit: Transaction, ids: Sequence[int]) -> list[LogRow]:
     return [{"id": website_id} for website_id in ids if unit.get("websites", website_id)]
 
 
-async def known_users(unit: Transaction, ids: Sequence[int]) -> list[Row]:
+async def known_users(unit: Transaction, ids: Sequence[int]) -> list[LogRow]:
     return [{"id": row["id"]} for _, row in unit.rows("users") if row["id"] in ids]
 
 
-async def inbox(unit: Transaction, ids: Sequence[int], message_ids: Sequence[Any], seqs: Sequence[int]) -> list[Row]:
+async def stored_owners(unit: Transaction, websites: Sequence[int], users: Sequence[int]) -> list[LogRow]:
+    by_id = {row["id"]: row["email"] for _, row in unit.rows("users")}
+    active = [
+        {"website_id": website_id, "user_id": user_id, "email": by_id[user_id]}
+        for website_id in websites
+        for user_id, membership in (unit.get("memberships", website_id) or {}).items()
+        if membership == ("owner", True)
+    ]
+    return [*active, *({"website_id": None, "user_id": each, "email": by_id[each]} for each in users if each in by_id)]
+
+
+async def pruned_messages(unit: Transaction, ids: Sequence[int], message_ids: Sequence[UUID]) -> list[LogRow]:
+    kept = (unit.get("pruned", each) or () for each in ids)
+    return [
+        {"website_id": each} for each, message_id, ids_kept in zip(ids, message_ids, kept, strict=True)
+        if message_id in ids_kept
+    ]  # fmt: skip
+
+
+async def users_of_others(unit: Transaction, websites: Sequence[int], users: Sequence[int]) -> list[LogRow]:
+    return []  # users have no website here
+
+
+async def processed_messages(
+    unit: Transaction, ids: Sequence[int], message_ids: Sequence[Any], seqs: Sequence[int]
+) -> list[LogRow]:
     found = []
     blank = dict.fromkeys(
         ("seq", "trigger", "from_state", "to_state", "message_id", "actor", "reason", "detail", "occurred_at")
@@ -154,7 +190,7 @@ async def inbox(unit: Transaction, ids: Sequence[int], message_ids: Sequence[Any
                 **blank,
                 **(done or {}),
                 "website_id": website_id,
-                "last_message_id": last["message_id"] if last else None,
+                **_last(last),
             }
         )
     return found
@@ -168,7 +204,7 @@ async def fill_websites(
     packs: Sequence[str | None],
     emails: Sequence[str | None],
     requests: Sequence[str],
-) -> list[Row]:
+) -> list[LogRow]:
     said = zip(ids, subdomains, site_types, packs, emails, requests, strict=True)
     for website_id, subdomain, site_type, pack, email, request in said:
         if not unit.get("websites", website_id):
@@ -178,7 +214,7 @@ async def fill_websites(
         if row["subdomain"] is None and subdomain is not None:
             await _unique(unit, "subdomain", subdomain)
             if _subdomain_taken(unit, website_id, subdomain):
-                raise _violation("pwb_websites", "index_pwb_websites_on_subdomain")
+                raise _violation("pwb_websites", "index_pwb_websites_on_lower_subdomain")
         unit.update(
             website_id,
             subdomain=row["subdomain"] if row["subdomain"] is not None else subdomain,
@@ -190,7 +226,7 @@ async def fill_websites(
     return []
 
 
-async def facts(unit: Transaction, ids: Sequence[int]) -> list[Row]:
+async def facts(unit: Transaction, ids: Sequence[int]) -> list[LogRow]:
     return [
         {
             "id": website_id,
@@ -211,7 +247,7 @@ async def facts(unit: Transaction, ids: Sequence[int]) -> list[Row]:
     ]
 
 
-async def write(unit: Transaction, *columns: Any) -> list[Row]:
+async def write(unit: Transaction, *columns: Any) -> list[LogRow]:
     *moves, stall = columns
     written = []
     occurred_at = unit.statement_time()
@@ -244,7 +280,7 @@ async def write(unit: Transaction, *columns: Any) -> list[Row]:
             provisioning_failed_at=unit.began if failed else None,
             provisioning_error=error,
             provisioning_failed_from=from_state if failed else None,
-            auto_go_live=row["auto_go_live"] or asked_live,
+            provisioning_auto_go_live=row["provisioning_auto_go_live"] or asked_live,
         )
         await unit.lock(("log", website_id, seq))
         await unit.lock(("log by message", website_id, message_id))
@@ -277,8 +313,10 @@ async def write_attempts(
     errors: Sequence[str],
     backoffs: Sequence[float],
     asked: Sequence[bool],
-) -> list[Row]:
-    for website_id, count, error, backoff, live in zip(ids, attempts, errors, backoffs, asked, strict=True):
+    published: Sequence[int],
+) -> list[LogRow]:
+    tries = zip(ids, attempts, errors, backoffs, asked, published, strict=True)
+    for website_id, count, error, backoff, live, published_seq in tries:
         if unit.get("websites", website_id):
             await unit.lock(("row", website_id))
             row = unit.get("websites", website_id)
@@ -287,12 +325,14 @@ async def write_attempts(
                 provisioning_attempts=count,
                 provisioning_attempt_error=error,
                 provisioning_due_at=unit.began + _seconds(backoff),
-                auto_go_live=row["auto_go_live"] or live,
+                provisioning_published_seq=row["provisioning_published_seq"]
+                + (row["provisioning_published_seq"] == published_seq - 1),
+                provisioning_auto_go_live=row["provisioning_auto_go_live"] or live,
             )
     return []
 
 
-async def claim(unit: Transaction, limit: int, stall: float) -> list[Row]:
+async def claim(unit: Transaction, limit: int, stall: float) -> list[LogRow]:
     now = unit.began
     due = sorted(
         (row["provisioning_due_at"], website_id)
@@ -316,7 +356,9 @@ async def claim(unit: Transaction, limit: int, stall: float) -> list[Row]:
     return claimed
 
 
-async def owed(unit: Transaction, ids: Sequence[int], published: Sequence[int], seqs: Sequence[int]) -> list[Row]:
+async def unpublished(
+    unit: Transaction, ids: Sequence[int], published: Sequence[int], seqs: Sequence[int]
+) -> list[LogRow]:
     return [
         row
         for website_id, out, seq in sorted(zip(ids, published, seqs, strict=True))
@@ -325,10 +367,10 @@ async def owed(unit: Transaction, ids: Sequence[int], published: Sequence[int], 
     ]
 
 
-async def clear(
+async def mark_published(
     unit: Transaction, ids: Sequence[int], seqs: Sequence[int], answered: Sequence[int], resting: Sequence[str]
-) -> list[Row]:
-    def rests(row: Row | None, seq: int, out: int) -> bool:
+) -> list[LogRow]:
+    def rests(row: LogRow | None, seq: int, out: int) -> bool:
         return (
             row is not None
             and row["provisioning_seq"] == seq
@@ -336,7 +378,7 @@ async def clear(
             and row["provisioning_attempts"] == 0
             and (
                 row["provisioning_state"] in resting
-                or (row["provisioning_state"] == "ready" and not row["auto_go_live"])
+                or (row["provisioning_state"] == "ready" and not row["provisioning_auto_go_live"])
             )
         )
 
@@ -348,8 +390,8 @@ async def clear(
     return []
 
 
-async def due_soon(unit: Transaction, ids: Sequence[int], seqs: Sequence[int], seconds: float) -> list[Row]:
-    def waits(row: Row | None, seq: int) -> bool:
+async def due_soon(unit: Transaction, ids: Sequence[int], seqs: Sequence[int], seconds: float) -> list[LogRow]:
+    def waits(row: LogRow | None, seq: int) -> bool:
         return row is not None and row["provisioning_seq"] == seq and row["provisioning_due_at"] is not None
 
     for website_id, seq in zip(ids, seqs, strict=True):
@@ -360,21 +402,21 @@ async def due_soon(unit: Transaction, ids: Sequence[int], seqs: Sequence[int], s
     return []
 
 
-async def under_way(unit: Transaction, ids: Sequence[int], resting: Sequence[str]) -> list[Row]:
+async def under_way(unit: Transaction, ids: Sequence[int], resting: Sequence[str]) -> list[LogRow]:
     return [
         {"id": website_id}
         for website_id in ids
         if (row := unit.get("websites", website_id))
         and row["provisioning_attempts"] == 0
         and row["provisioning_state"] not in resting
-        and not (row["provisioning_state"] == "ready" and not row["auto_go_live"])
+        and not (row["provisioning_state"] == "ready" and not row["provisioning_auto_go_live"])
     ]
 
 
-async def appear(
+async def report_worker(
     unit: Transaction, worker_id: UUID, host: str, pid: int, version: str, up: float, in_flight: int, paused: bool,
     since_delivery: float | None, gone: float,
-) -> list[Row]:  # fmt: skip
+) -> list[LogRow]:  # fmt: skip
     """Rows of the dead stay here: nobody but people reads them."""
     there = unit.get("workers", str(worker_id)) or {"since": unit.began - _seconds(up)}
     last = None if since_delivery is None else unit.began - _seconds(since_delivery)
@@ -385,13 +427,13 @@ async def appear(
     return sorted(pauses, key=lambda row: row["worker"] != "all")[:1]
 
 
-async def leave(unit: Transaction, worker_id: UUID) -> list[Row]:
+async def forget_worker(unit: Transaction, worker_id: UUID) -> list[LogRow]:
     if there := unit.get("workers", str(worker_id)):
         unit.put("workers", str(worker_id), {**there, "here": False})
     return []
 
 
-async def probe(unit: Transaction) -> list[Row]:
+async def probe(unit: Transaction) -> list[LogRow]:
     return [{"pg_current_xact_id": 1}]
 
 
@@ -400,7 +442,7 @@ async def probe(unit: Transaction) -> list[Row]:
 
 async def insert_users(
     unit: Transaction, ids: Sequence[int], emails: Sequence[str | None], names: Sequence[str | None]
-) -> list[Row]:
+) -> list[LogRow]:
     wanted: dict[str, None] = {}
     for website_id, email, _ in zip(ids, emails, names, strict=True):
         row = unit.get("websites", website_id)
@@ -419,7 +461,7 @@ async def insert_users(
 
 async def insert_owner_memberships(
     unit: Transaction, ids: Sequence[int], emails: Sequence[str | None], user_ids: Sequence[int | None]
-) -> list[Row]:
+) -> list[LogRow]:
     by_id = {row["id"]: row for _, row in unit.rows("users")}
     for website_id, email, named in sorted(zip(ids, emails, user_ids, strict=True), key=lambda asked: asked[0]):
         user = by_id.get(named) if named is not None else unit.get("users", email)
@@ -429,32 +471,14 @@ async def insert_owner_memberships(
     return []
 
 
-async def owner_emails(unit: Transaction, ids: Sequence[int]) -> list[Row]:
-    by_id = {row["id"]: row["email"] for _, row in unit.rows("users")}
-    found = []
-    for website_id in sorted(ids):
-        owners = [user for user, kind in (unit.get("memberships", website_id) or {}).items() if kind == ("owner", True)]
-        if owners:
-            found.append({"website_id": website_id, "email": by_id[owners[0]]})
-    return found
-
-
-def _count(table: str) -> Statement:
-    async def count(unit: Transaction, ids: Sequence[int]) -> list[Row]:
-        counts = {website_id: len(unit.get(table, website_id) or ()) for website_id in ids}
-        return [{"website_id": website_id, "count": count} for website_id, count in counts.items() if count]
-
-    return count
-
-
-async def insert_agencies(unit: Transaction, ids: Sequence[int], *_: Any) -> list[Row]:
+async def insert_agencies(unit: Transaction, ids: Sequence[int], *_: Any) -> list[LogRow]:
     return [{"website_id": website_id} for website_id in sorted(ids) if unit.add("agencies", website_id, ["agency"])]
 
 
 def _insert(table: str) -> Statement:
     async def insert(
         unit: Transaction, ids: Sequence[int], of: Sequence[int], packs: Sequence[int], keys: Sequence[str], *_: Any
-    ) -> list[Row]:
+    ) -> list[LogRow]:
         for website_id, number in zip(ids, of, strict=True):
             unit.add(table, website_id, [key for key, pack in zip(keys, packs, strict=True) if pack == number])
         return []
@@ -465,7 +489,7 @@ def _insert(table: str) -> Statement:
 def _insert_listings(table: str) -> Statement:
     async def insert(
         unit: Transaction, ids: Sequence[int], of: Sequence[int], packs: Sequence[int], keys: Sequence[str], *_: Any
-    ) -> list[Row]:
+    ) -> list[LogRow]:
         for website_id, number in zip(ids, of, strict=True):
             assets = unit.get("assets", website_id) or ()
             told = [key for key, pack in zip(keys, packs, strict=True) if pack == number and key in assets]
@@ -475,33 +499,97 @@ def _insert_listings(table: str) -> Statement:
     return insert
 
 
+async def no_sequences(_unit: Transaction, *_: Any) -> list[LogRow]:
+    """Here every id comes with its row: there is no sequence that could fall behind."""
+    return []
+
+
+# ------------------------------------------------------------------------------------------------------------ ops
+
+
+async def statuses(unit: Transaction, ids: Sequence[int]) -> list[LogRow]:
+    return [
+        {
+            **_locked(row),
+            "requested": row["provisioning_request"] is not None,
+            "erased_at": None,
+            "last_state": _last(unit.get("log", (website_id, row["provisioning_seq"])))["last_to_state"],
+        }
+        for website_id in sorted(set(ids))
+        if (row := unit.get("websites", website_id))
+    ]
+
+
+async def asleep(unit: Transaction, states: Sequence[str], limit: int) -> list[LogRow]:
+    found = [
+        website_id
+        for website_id, row in unit.rows("websites")
+        if row["provisioning_due_at"] is None
+        and row["provisioning_state"] in states
+        and not (row["provisioning_state"] == "ready" and not row["provisioning_auto_go_live"])
+    ]
+    return [{"id": website_id} for website_id in sorted(found)[:limit]]
+
+
+async def record_action(unit: Transaction, *_: Any) -> list[LogRow]:
+    """Nobody reads the audit trail here."""
+    return [{"id": 1}]
+
+
+async def record_items(unit: Transaction, *_: Any) -> list[LogRow]:
+    return []
+
+
+async def settle_items(unit: Transaction, *_: Any) -> list[LogRow]:
+    return []
+
+
+async def settle_action(unit: Transaction, *_: Any) -> list[LogRow]:
+    return []
+
+
+async def record_rejections(
+    unit: Transaction, message_ids: Sequence[Any], website_ids: Sequence[int], codes: Sequence[str]
+) -> list[LogRow]:
+    """Keep when each signup was first rejected."""
+    for message_id in message_ids:
+        if unit.get("rejections", message_id) is None:
+            unit.put("rejections", message_id, unit.began)
+    return [{"message_id": each, "rejected_at": unit.get("rejections", each)} for each in set(message_ids)]
+
+
 STORE: dict[str, Statement] = {
     "lock_available": lock_available,
     "lock_waiting": lock_waiting,
     **{
         function.__name__: function
         for function in (
-            register_websites, present, known_users, inbox, fill_websites, facts, write, write_attempts, claim, owed,
-            clear, due_soon, under_way, probe, appear, leave,
+            register_websites, known_websites, known_users, stored_owners, users_of_others, pruned_messages,
+            processed_messages, fill_websites, write, write_attempts, claim, unpublished, mark_published,
+            due_soon, under_way, probe, report_worker, forget_worker,
         )
     },
 }  # fmt: skip
 SEEDERS: dict[str, Statement] = {
     "insert_users": insert_users,
     "insert_owner_memberships": insert_owner_memberships,
-    "owner_emails": owner_emails,
+    "facts": facts,
     "insert_agencies": insert_agencies,
     "insert_links": _insert("links"),
     "insert_field_keys": _insert("field_keys"),
     "insert_assets": _insert("assets"),
     "insert_sale_listings": _insert_listings("sales"),
     "insert_rental_listings": _insert_listings("rentals"),
-    "count_agencies": _count("agencies"),
-    "count_links": _count("links"),
-    "count_field_keys": _count("field_keys"),
 }
 BY_TEXT: dict[str, tuple[str, Statement]] = {
+    **{text: (name, no_sequences) for name, text in SEQUENCES_SQL.items() if name in ("sequences", "advance_ids")},
+    REJECTIONS_SQL["record_rejections"]: ("record_rejections", record_rejections),
     **{STORE_SQL[name]: (name, statement) for name, statement in STORE.items()},
     **{SEEDERS_SQL[name]: (name, statement) for name, statement in SEEDERS.items()},
+    **{WEBSITES_SQL[each.__name__]: (each.__name__, each) for each in (statuses, asleep)},
+    **{
+        AUDIT_SQL[each.__name__]: (each.__name__, each)
+        for each in (record_action, record_items, settle_items, settle_action)
+    },
 }
 """Every statement of the service by its text. A new `.sql` file needs its function here, and a test says so."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import asyncpg
 
-from consumer.store import Store
-from tests.simulation.database import Database, Row, Transaction
+from consumer.store.database import Store
+from tests.simulation.database import Database, LogRow, Transaction
 from tests.simulation.statements import BY_TEXT
 
 BLOCK = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT pack", "ROLLBACK TO SAVEPOINT pack", "RELEASE SAVEPOINT pack")
@@ -121,8 +121,15 @@ class Connection:
     def is_in_transaction(self) -> bool:
         return self._unit is not None
 
+    optional: frozenset[str] = frozenset()
+    """Of the existing product's tables it has none beside those that every database has."""
+    asked_at: float | None = None
+
     async def prepare_all(self) -> None:
         """Do nothing: here every statement arrives in one piece."""
+
+    def ask_again(self) -> None:
+        """Do nothing: there is nothing to be asked."""
 
     async def execute(self, query: str, *args: Any) -> str:
         await self._travel()
@@ -141,11 +148,11 @@ class Connection:
         await self._travel()
         return answer
 
-    async def fetch(self, query: str, *args: Any) -> list[Row]:
+    async def fetch(self, query: str, *args: Any) -> list[LogRow]:
         await self._travel()
         return await self._run(query, args)
 
-    async def _run(self, query: str, args: tuple[Any, ...]) -> list[Row]:
+    async def _run(self, query: str, args: tuple[Any, ...]) -> list[LogRow]:
         known = BY_TEXT.get(query)
         if known is None:
             raise NotImplementedError(f"tests/simulation/statements.py has no function for: {query.splitlines()[0]}")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.simulation.breaking import WAYS
 from tests.simulation.nemesis import FAULTS
-from tests.simulation.run import Failed, failing_seeds, simulate
+from tests.simulation.run import FailedRunError, failing_seeds, simulate
 from tests.simulation.world import World
 
 SEEDS = 240
@@ -77,6 +77,6 @@ def test_a_broken_design_is_found_out(way: Callable[[World, Any], None], monkeyp
         with monkeypatch.context() as patch:
             try:
                 simulate(seed, breaking=lambda world, patch=patch: way(world, patch))
-            except Failed:
+            except FailedRunError:
                 return
     pytest.fail(f"{PATIENCE_SEEDS} seeds are green although the engine {way.__name__.replace('_', ' ')}")

@@ -11,15 +11,30 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from consumer.errors import Conflict, Interrupted, LockedElsewhere, Permanent, Transient, classify
-from consumer.messages import Command, WebsiteCreated
-from consumer.outbox import Row, command_id, next_command
-from consumer.outcomes import Advanced, AlreadyDone, Stale
-from consumer.provision import Policy, Provision
-from consumer.store import SQL as STORE_SQL
-from consumer.store import Attempt, Claim, Locked, Move, Pause, Sighting, Store, Transaction
-from seeders import Seeders
-from seeders.inserts import SQL as SEEDERS_SQL
+from consumer.domain.outcomes import Advanced, AlreadyDone, Stale
+from consumer.domain.records import PRODUCT, Attempt, Claim, Locked, LogRow, Move, Pause, WorkerReport
+from consumer.error_classification import (
+    CommitUnconfirmedError,
+    Conflict,
+    LockedElsewhere,
+    Permanent,
+    Transient,
+    classify,
+)
+from consumer.messages.inbound import Command
+from consumer.messages.inbound_contracts import WebsiteCreated
+from consumer.messages.outbound import command_id, next_command
+from consumer.provisioning.planning import is_proven, is_under_way
+from consumer.provisioning.use_case import Policy, ProvisioningUseCase
+from consumer.store.database import Store
+from consumer.store.statements import SQL as STORE_SQL
+from consumer.store.statements import Transaction
+from ops.audit.trail import ActionItem, AuditTrail
+from ops.websites.queries import statuses
+from ops.websites.start_asleep import asleep_website_ids
+from seeders import NamedOwner, Seeders
+from seeders.owners import insert_owner_memberships, insert_users
+from seeders.seeding import STATEMENTS as SEEDERS_SQL
 from statemachine import State, Trigger
 from tests.simulation.database import BEGINNING, Database
 from tests.simulation.statements import BY_TEXT
@@ -31,8 +46,9 @@ LOCK_SECONDS = 0.2
 PATIENCE_SECONDS = 15.0
 STALL = 120.0
 COLUMNS = (
-    "id", "subdomain", "site_type", "seed_pack_name", "owner_email", "skip_properties", "auto_go_live",
-    "provisioning_state", "provisioning_failed_from", "provisioning_seq", "provisioning_published_seq",
+    "id", "subdomain", "site_type", "seed_pack_name", "owner_email", "provisioning_skip_properties",
+    "provisioning_auto_go_live", "provisioning_state", "provisioning_failed_from", "provisioning_seq",
+    "provisioning_published_seq",
     "provisioning_attempts", "provisioning_attempt_error", "provisioning_error",
 )  # fmt: skip
 TIMES = ("provisioning_started_at", "provisioning_completed_at", "provisioning_failed_at")
@@ -46,6 +62,8 @@ class Lab(Protocol):
     async def row(self, website_id: int) -> dict[str, Any]: ...
 
     async def age(self, seconds: float) -> None: ...
+
+    async def change(self, website_id: int, column: str, value: object) -> None: ...
 
     async def pause(self, worker: str) -> None: ...
 
@@ -79,6 +97,10 @@ class PostgresLab:
                 "UPDATE provisioning_transitions SET occurred_at = occurred_at - $1::interval", past
             )
 
+    async def change(self, website_id: int, column: str, value: object) -> None:
+        async with self.store.connection() as connection:
+            await connection.execute(f"UPDATE pwb_websites SET {column} = $2 WHERE id = $1", website_id, value)
+
     async def pause(self, worker: str) -> None:
         async with self.store.connection() as connection:
             sql = "INSERT INTO provisioning_pauses (worker, actor, reason, since) VALUES ($1, $1, 'because', $2)"
@@ -111,6 +133,9 @@ class MemoryLab:
 
     async def age(self, seconds: float) -> None:
         self.database.offset += seconds
+
+    async def change(self, website_id: int, column: str, value: object) -> None:
+        self.database.tables["websites"][website_id][column] = value
 
     async def pause(self, worker: str) -> None:
         wish = {"worker": worker, "actor": worker, "reason": "because", "since": BEGINNING}
@@ -200,7 +225,20 @@ async def test_a_row_that_is_there_wins(lab: Lab) -> None:
     assert before["provisioning_state"] == "pending"
     assert before["due"] == 600
     async with lab.store.transaction() as unit:
-        assert await unit.present([1, 2, 3]) == {1, 3}
+        assert await unit.known_websites([1, 2, 3]) == {1, 3}
+        assert await unit.register([signup(), signup(4), signup(5, subdomain="website-1")]) == {4}
+
+
+async def test_owners_with_whom_signups_are_compared(lab: Lab) -> None:
+    """Active owners by website, and the addresses of those who are named by id; nobody else."""
+    await register(lab, signup(), signup(2))
+    async with lab.store.transaction() as unit:
+        await insert_users(unit.connection, [NamedOwner(1, "a@example.com")])
+        await insert_owner_memberships(unit.connection, [NamedOwner(1, "a@example.com")])
+        ((user_id, email),) = (await unit.stored_owners([1, 2], [])).active[1]
+        assert email == "a@example.com"
+        owners = await unit.stored_owners([2], [user_id, user_id + 100])
+        assert (owners.active, owners.addresses) == ({}, {user_id: "a@example.com"})
 
 
 async def test_nothing_is_seen_before_it_is_committed(lab: Lab) -> None:
@@ -209,12 +247,12 @@ async def test_nothing_is_seen_before_it_is_committed(lab: Lab) -> None:
         with pytest.raises(LookupError):
             async with lab.store.transaction() as unit:
                 await unit.register([signup()])
-                assert await unit.present([1]) == {1}
-                assert await other.present([1]) == set()
+                assert await unit.known_websites([1]) == {1}
+                assert await other.known_websites([1]) == set()
                 raise LookupError
-        assert await other.present([1]) == set()
+        assert await other.known_websites([1]) == set()
         await register(lab)
-        assert await other.present([1]) == {1}
+        assert await other.known_websites([1]) == {1}
 
 
 async def test_locks(lab: Lab) -> None:
@@ -264,7 +302,7 @@ async def test_the_log_is_seen_as_it_was_before_the_wait(lab: Lab) -> None:
 
 
 SAME = uuid.UUID(int=1)
-NEXT = command_id(website_id=1, trigger=Trigger.COMPLETE_AGENCY, seq=1, attempt=0, cause=SAME)
+NEXT = command_id(website_id=1, trigger=Trigger.COMPLETE_AGENCY, seq=1, attempt=0, last_message_id=SAME)
 
 
 @pytest.mark.parametrize("lock_seconds", [PATIENCE_SECONDS])
@@ -282,7 +320,7 @@ NEXT = command_id(website_id=1, trigger=Trigger.COMPLETE_AGENCY, seq=1, attempt=
 async def test_what_moved_during_the_wait_is_known(lab: Lab, command: Command, outcome: type) -> None:
     """A command waits for its website, which somebody moves meanwhile: it is judged by all that the log says then."""
     await register(lab)
-    provision = Provision(lab.store, Seeders(SimulatedPacks()), Policy())  # type: ignore[arg-type]
+    provision = ProvisioningUseCase(lab.store, Seeders(SimulatedPacks()), Policy())  # type: ignore[arg-type]
     async with lab.store.transaction() as holder:
         await lock(holder, 1)
         waiting = asyncio.create_task(provision.batch([command], alone=True))
@@ -317,7 +355,7 @@ async def test_an_insert_waits_for_the_same_key(lab: Lab) -> None:
         assert waiting
         await waiting
         async with lab.store.transaction() as unit:
-            assert (website_id + 1 in await unit.present([website_id + 1])) is not taken
+            assert (website_id + 1 in await unit.known_websites([website_id + 1])) is not taken
 
 
 async def test_one_message_has_one_row(lab: Lab) -> None:
@@ -329,9 +367,9 @@ async def test_one_message_has_one_row(lab: Lab) -> None:
     async with lab.store.transaction() as unit:
         found = (await lock(unit, 1, message_id=message_id))[1]
         assert found.website.seq == 1
-        assert (found.done, found.cause) == (row, message_id)
+        assert (found.done, found.last_message_id) == (row, message_id)
         found = (await lock(unit, 1))[1]
-        assert (found.done, found.cause) == (None, message_id)
+        assert (found.done, found.last_message_id) == (None, message_id)
     with pytest.raises(RuntimeError, match="could be written"):
         async with lab.store.transaction() as unit:
             await unit.write([move(message_id=uuid.uuid4())], STALL)
@@ -341,6 +379,47 @@ async def test_one_message_has_one_row(lab: Lab) -> None:
             await unit.write([again], STALL)
     assert isinstance(classify(caught.value), Conflict)
     assert (await lab.row(1))["provisioning_seq"] == 1
+
+
+async def test_who_moved_a_website_is_known(lab: Lab) -> None:
+    """Nothing is under way for a website that the product moved by itself, or that has no due time; its guards are
+    unproven until a transition of ours led to its state."""
+
+    async def facts() -> tuple[State, bool, bool]:
+        async with lab.store.transaction() as unit:
+            website = (await lock(unit, 1))[1].website
+            for again in (False, True):
+                message_id = last if again and last else uuid.uuid4()
+                found = (await lock(unit, 1, message_id=message_id))[1].website
+                assert found == website, "the locking statement and the one after it say the same"
+        return website.state, is_under_way(website), is_proven(website)
+
+    last: uuid.UUID | None = None
+    await register(lab)
+    assert await facts() == (State.PENDING, False, True)
+    await lab.change(1, "provisioning_state", "owner_assigned")
+    assert await facts() == (State.OWNER_ASSIGNED, False, False)
+    last = uuid.uuid4()
+    trigger = Trigger.COMPLETE_AGENCY
+    step = move(message_id=last, trigger=trigger, from_state=State.OWNER_ASSIGNED, to=State.AGENCY_CREATED, actor="ops")
+    async with lab.store.transaction() as unit:
+        await unit.write([step], STALL)
+    assert await facts() == (State.AGENCY_CREATED, True, True)
+    await lab.change(1, "provisioning_due_at", None)
+    assert await facts() == (State.AGENCY_CREATED, False, True)
+    async with lab.store.transaction() as unit:
+        await unit.write_attempts([Attempt(1, 1, "no owner", 2.0, asked_live=False)])
+    await lab.change(1, "provisioning_state", "links_created")
+    assert await facts() == (State.LINKS_CREATED, True, False)
+
+
+async def test_a_row_that_the_database_wrote_for_the_product_proves_nothing(lab: Lab) -> None:
+    """Where the product moved a website of ours, the log row is the product's: its guards are proven again."""
+    await register(lab)
+    async with lab.store.transaction() as unit:
+        await unit.write([move(actor=PRODUCT)], STALL)
+        website = (await lock(unit, 1))[1].website
+    assert (is_under_way(website), is_proven(website)) == (True, False)
 
 
 async def test_the_database_refuses_what_the_machine_does_not_know(lab: Lab) -> None:
@@ -357,12 +436,12 @@ async def test_the_database_refuses_what_the_machine_does_not_know(lab: Lab) -> 
 async def test_a_failed_statement_spoils_its_transaction(lab: Lab) -> None:
     """After an error nothing works but a rollback, and a COMMIT is answered with one."""
     await register(lab)
-    with pytest.raises(Interrupted):
+    with pytest.raises(CommitUnconfirmedError):
         async with lab.store.transaction() as unit:
             with pytest.raises(asyncpg.PostgresError):
                 await unit.write([move(to=State.LIVE)], STALL)
             with pytest.raises(asyncpg.InFailedSQLTransactionError):
-                await unit.present([1])
+                await unit.known_websites([1])
     async with lab.store.transaction() as unit:
         await unit.connection.execute("SAVEPOINT pack")
         with pytest.raises(asyncpg.PostgresError):
@@ -409,7 +488,7 @@ async def test_a_signup_fills_what_is_empty(lab: Lab) -> None:
             await unit.fill([signup(3, subdomain="website-1")])
     fault = classify(caught.value)
     assert isinstance(fault, Permanent)
-    assert fault.constraint == "index_pwb_websites_on_subdomain"
+    assert fault.constraint == "index_pwb_websites_on_lower_subdomain"
 
 
 async def test_the_clock(lab: Lab) -> None:
@@ -428,33 +507,35 @@ async def test_the_clock(lab: Lab) -> None:
         await unit.write_attempts([Attempt(1, 2, "why", 40, asked_live=False)])
     row = await lab.row(1)
     assert (row["due"], row["provisioning_attempts"], row["provisioning_attempt_error"]) == (40, 2, "why")
-    assert await lab.store.under_way([1]) == set()
+    async with lab.store.queries() as queries:
+        assert await queries.under_way([1]) == set()
     await lab.age(50)
     assert len(await lab.store.claim(10, STALL)) == 1
     assert (await lab.row(1))["due"] == STALL, "no longer than the stall, where an attempt is due"
     async with lab.store.transaction() as unit:
         await unit.write([move()], STALL)
-    assert await lab.store.under_way([1, 2]) == {1}
     (claim,) = [Claim(1, State.OWNER_ASSIGNED, 1, 0, 0, skip_properties=False, auto_go_live=True)]
-    assert [row.seq for row in (await lab.store.owed([claim]))[1]] == [1]
-    await lab.store.due_soon([claim], 20)
+    async with lab.store.queries() as queries:
+        assert await queries.under_way([1, 2]) == {1}
+        assert [row.seq for row in (await queries.unpublished([claim]))[1]] == [1]
+    await lab.store.make_due_soon([claim], 20)
     assert (await lab.row(1))["due"] == 20
-    await lab.store.clear([(1, 1, 0)])
+    await lab.store.mark_published([(1, 1, 0)])
     assert (await lab.row(1))["due"] == 20, "it does not rest"
     failed = move(2, to=State.FAILED, from_state=State.OWNER_ASSIGNED, trigger=Trigger.FAIL_PROVISIONING, error="why")
     async with lab.store.transaction() as unit:
         await unit.write([failed], STALL)
-    await lab.store.clear([(1, 1, 0)])
-    await lab.store.clear([(1, 2, 1)])
+    await lab.store.mark_published([(1, 1, 0)])
+    await lab.store.mark_published([(1, 2, 1)])
     assert (await lab.row(1))["due"] == STALL, "another seq, or an event before it, is still owed"
-    await lab.store.clear([(1, 2, 0)])
+    await lab.store.mark_published([(1, 2, 0)])
     row = await lab.row(1)
     assert (row["due"], row["provisioning_published_seq"], row["provisioning_failed_from"]) == (
         None,
         2,
         "owner_assigned",
     )
-    await lab.store.due_soon([claim], 20)
+    await lab.store.make_due_soon([claim], 20)
     assert (await lab.row(1))["due"] is None
 
 
@@ -466,11 +547,11 @@ async def test_a_website_walks_the_same_way(labs: Sequence[Lab], pack: str | Non
     for lab in labs:
         created = signup(seed_pack=pack)
         command: Command | None = Command(uuid.UUID(int=1), "website.created", Trigger.ASSIGN_OWNER, 1, created=created)
-        provision = Provision(lab.store, Seeders(SimulatedPacks()), Policy())  # type: ignore[arg-type]
+        provision = ProvisioningUseCase(lab.store, Seeders(SimulatedPacks()), Policy())  # type: ignore[arg-type]
         story: list[Any] = []
         while command:
             (outcome,) = await provision.batch([command], alone=careful)
-            row: Row = outcome.row  # type: ignore[union-attr]
+            row: LogRow = outcome.row  # type: ignore[union-attr]
             story.append((type(outcome), row.seq, row.trigger, row.to_state, row.message_id, row.detail))
             async with lab.store.transaction() as unit:
                 story.append(await unit.facts({1: "website-1"}))
@@ -489,12 +570,43 @@ async def test_a_website_walks_the_same_way(labs: Sequence[Lab], pack: str | Non
 async def test_a_worker_hears_what_is_wanted_of_it(lab: Lab) -> None:
     """Of it alone, or of all, which comes first; of others it hears nothing."""
     mine = uuid.UUID(int=7)
-    here = Sighting(mine, "web", 7, "1", 60, 2, paused=False, since_delivery_seconds=None)
+    here = WorkerReport(mine, "web", 7, "1", 60, 2, paused=False, since_delivery_seconds=None)
     await lab.pause(str(uuid.UUID(int=8)))
-    assert await lab.store.appear(here, 600) is None
+    assert await lab.store.report_worker(here, 600) is None
     await lab.pause(str(mine))
-    assert await lab.store.appear(here, 600) == Pause(everybody=False, actor=str(mine), since=BEGINNING)
+    assert await lab.store.report_worker(here, 600) == Pause(all_workers=False, actor=str(mine), since=BEGINNING)
     await lab.pause("all")
-    assert await lab.store.appear(here, 600) == Pause(everybody=True, actor="all", since=BEGINNING)
-    await lab.store.leave(mine)
-    await lab.store.leave(mine)
+    assert await lab.store.report_worker(here, 600) == Pause(all_workers=True, actor="all", since=BEGINNING)
+    await lab.store.forget_worker(mine)
+    await lab.store.forget_worker(mine)
+
+
+async def test_what_is_asleep(lab: Lab) -> None:
+    """What tools read of a website is the same: whose it is, whether something is under way, and whether it sleeps."""
+
+    async def seen() -> tuple[list[int], dict[str, Any]]:
+        (status,) = await statuses(lab.store, [1, 1])
+        names = ("ours", "under_way", "asleep", "next_attempt_at")
+        return await asleep_website_ids(lab.store), {name: bool(status[name]) for name in names if status[name]}
+
+    await register(lab)
+    assert await seen() == ([], {"ours": True})
+    await lab.change(1, "provisioning_request", None)
+    await lab.change(1, "provisioning_due_at", None)
+    assert await seen() == ([1], {"asleep": True})
+    await lab.change(1, "provisioning_state", "owner_assigned")
+    assert await seen() == ([1], {"asleep": True})
+    async with lab.store.transaction() as unit:
+        step = move(trigger=Trigger.COMPLETE_AGENCY, from_state=State.OWNER_ASSIGNED, to=State.AGENCY_CREATED)
+        await unit.write([step], STALL)
+    assert await seen() == ([], {"ours": True, "under_way": True})
+    async with lab.store.transaction() as unit:
+        await unit.write_attempts([Attempt(1, 1, "no owner", 2.0, asked_live=False)])
+    assert await seen() == ([], {"ours": True, "under_way": True, "next_attempt_at": True})
+    await lab.change(1, "provisioning_due_at", None)
+    assert await seen() == ([1], {"ours": True, "asleep": True})
+    audit = AuditTrail(lab.store, "cli:ana")
+    async with audit.action("start") as action:
+        recorded = await action.record([ActionItem("m", 1), ActionItem("n", 2)])
+        assert recorded == [1, 2]
+        await action.settle(dict.fromkeys(recorded, "published"))

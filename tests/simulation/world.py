@@ -10,20 +10,21 @@ from typing import Any
 from uuid import UUID
 
 from consumer.app import App
-from consumer.broker import (
+from consumer.broker.protocol import (
     Broker,
-    BrokerDown,
+    BrokerDownError,
     BrokerError,
     ConsumerSession,
     Delivery,
     Message,
-    Nacked,
+    NackedError,
     PublisherSession,
 )
-from consumer.broker_inprocess import InProcessBroker
+from consumer.broker.topology import NO_DELIVERY_LIMIT, Binding, Queue, Topology
 from consumer.config import Settings
-from consumer.topology import NO_DELIVERY_LIMIT, Binding, Queue, Topology
-from seeders.pack import AgencyEntry, FieldKeyEntry, LinkEntry, ListingEntry, Pack, PackError, PropertyEntry
+from seeders.pack import AgencyEntry, FieldKeyEntry, LinkEntry, ListingEntry, Pack, PropertyEntry
+from seeders.pack_problems import PackError
+from tests.contract.faulty_broker import FaultyMemoryBroker
 from tests.simulation.database import Database
 from tests.simulation.loop import SeededLoop
 from tests.simulation.store import Server, SimulatedStore
@@ -74,10 +75,10 @@ _PROPERTIES = (
     PropertyEntry("R1", {}, rental=ListingEntry(10, "EUR"), stem="r1"),
 )
 PACKS = {
-    "base": Pack("base", AgencyEntry("Base"), _LINKS, _KEYS, _PROPERTIES),
-    "residential": Pack("residential", None, _LINKS, _KEYS, _PROPERTIES),
-    "short": Pack("short", AgencyEntry("Short"), _LINKS[:2], _KEYS[:2]),
-    "strict": Pack("strict", AgencyEntry("Strict"), _LINKS[:2], _KEYS, strict=True),
+    "base": Pack(name="base", agency=AgencyEntry("Base"), links=_LINKS, field_keys=_KEYS, properties=_PROPERTIES),
+    "residential": Pack(name="residential", links=_LINKS, field_keys=_KEYS, properties=_PROPERTIES),
+    "short": Pack(name="short", agency=AgencyEntry("Short"), links=_LINKS[:2], field_keys=_KEYS[:2]),
+    "strict": Pack(name="strict", agency=AgencyEntry("Strict"), links=_LINKS[:2], field_keys=_KEYS, strict=True),
 }
 BAD_PACKS = ("missing", "short", "strict", "raises", "slow")
 
@@ -95,7 +96,7 @@ class SimulatedPacks:
         return PACKS[name]
 
 
-class WatchedBroker(InProcessBroker):
+class WatchedBroker(FaultyMemoryBroker):
     """Remembers what it refused: a nacked event has been answered for, and is the subscriber's to ask for again."""
 
     def __init__(self, database: Database) -> None:
@@ -110,7 +111,7 @@ class WatchedBroker(InProcessBroker):
 
     def accept(self, message: Message) -> BrokerError | None:
         problem = super().accept(message)
-        if isinstance(problem, Nacked):
+        if isinstance(problem, NackedError):
             self.nacked.append(message)
         if message.routing_key == TOPOLOGY.dead_letters and message.headers.get("x-reason") == "error":
             done = {str(row["message_id"]) for row in self._database.tables["log"].values()}
@@ -123,7 +124,7 @@ class WatchedBroker(InProcessBroker):
 class ProcessBroker(Broker):
     """The broker as one process sees it; ends with it."""
 
-    def __init__(self, broker: InProcessBroker) -> None:
+    def __init__(self, broker: FaultyMemoryBroker) -> None:
         self._broker = broker
         self._dead = False
         self.sessions: list[Any] = []
@@ -137,13 +138,13 @@ class ProcessBroker(Broker):
     def _kept(self, session: Any) -> Any:
         if self._dead:
             session.end()
-            raise BrokerDown("this process is dead")
+            raise BrokerDownError("this process is dead")
         self.sessions.append(session)
         return session
 
     async def declare(self, topology: Topology) -> None:
         if self._dead:
-            raise BrokerDown("this process is dead")
+            raise BrokerDownError("this process is dead")
         await self._broker.declare(topology)
 
     async def delete(self, topology: Topology) -> None:
@@ -187,6 +188,8 @@ class Sent:
     type: str
     body: dict[str, Any]
     poison: bool = False
+    at: float = 0.0
+    """When the broker confirmed it, on the run's own clock."""
 
 
 @dataclass(slots=True)
@@ -208,6 +211,12 @@ class World:
     taints: set[str] = field(default_factory=set)
     """Which kinds of excuse a website has for not being live: `ops`, `errors`, `packs`."""
 
+    product: dict[int, Any] = field(default_factory=dict)
+    """What the existing product does with websites of its own, by their ids."""
+    strangers: set[str] = field(default_factory=set)
+    """Ids of messages that name somebody else as the owner of a website that has one."""
+    nobody_sleeps: bool = False
+    """Whether an operator has started all that slept."""
     healed: bool = False
     """Whether faults are over."""
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
@@ -223,15 +232,14 @@ class World:
 
     def has(self, queue: str) -> bool:
         """Say whether a queue is there."""
-        return queue in self.broker._shelves
+        return self.broker.has_queue(queue)
 
     def heal(self) -> None:
         """Let nothing more go wrong, and have two processes at work."""
         self.healed = True
         self.server.heal()
         self.database.tables["pauses"].clear()
-        self.broker.refuse_connections = False
-        self.broker._to_nack = self.broker._to_swallow = 0
+        self.broker.stop_faults()
         while len(self.processes) < 2:
             self.start()
 
@@ -264,6 +272,7 @@ class World:
             except BrokerError:
                 await asyncio.sleep(0.3)
             else:
+                sent.at = self.loop.time()
                 self.sent[message_id] = sent
                 return sent
 

@@ -1,10 +1,8 @@
 """Alert rules, dashboard and docs/operations.md name only what workers really tell, and every alert has its entry."""
 
 import json
-import os
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,21 +13,22 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from consumer.app import App
-from consumer.broker import QueueCounts
-from consumer.broker_inprocess import InProcessBroker
-from consumer.census import Taken
+from consumer.broker.protocol import QueueCounts
 from consumer.config import Settings
-from consumer.metrics import OUTCOMES
-from ops.answering import Group
-from ops.cli import main
+from consumer.monitoring.cluster_metrics import Snapshot
+from consumer.telemetry.metrics import OUTCOMES
+from ops.cli.main import main
+from ops.workers.health_aggregator import HealthAggregator
 from statemachine import State
+from tests.contract.faulty_broker import FaultyMemoryBroker
 from tests.factories import TOPOLOGY
+from tests.system_packages import program
 
 ROOT = Path(__file__).parents[2]
-RULES_FILE = ROOT / "ops" / "alerts.yml"
+RULES_FILE = ROOT / "deploy" / "monitoring" / "alerts.yml"
 GROUPS = yaml.safe_load(RULES_FILE.read_text())["groups"]
 RULES = [rule for group in GROUPS for rule in group["rules"]]
-DASHBOARD = json.loads((ROOT / "ops" / "grafana" / "dashboard.json").read_text())
+DASHBOARD = json.loads((ROOT / "deploy" / "monitoring" / "dashboard.json").read_text())
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 ENTRIES = dict(re.findall(r"^## (Provisioner\w+)\n\n(.*?)(?=\n## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 OF_RABBITMQ = {
@@ -51,6 +50,7 @@ FIRING = {
     "ProvisionerManyDeadLetters": {'provisioner_dead_letters_written_total{reason="poison"}': "0+1x60"},
     "ProvisionerDeadLettersForgotten": {'provisioner_queue_messages{queue="dead-letters"}': "1x60"},
     "ProvisionerFailures": {'provisioner_deliveries_total{outcome="refused"}': "0+1x60"},
+    "ProvisionerFallbacks": {'provisioner_fallbacks_total{step="links"}': "0x20 1x40"},
     "ProvisionerRescues": {"provisioner_rescued_total": "0x20 1x40"},
     "ProvisionerSlowToLive": {
         'provisioner_time_to_live_seconds_bucket{le="60"}': "0x60",
@@ -98,13 +98,13 @@ FIRING = {
 @pytest_asyncio.fixture
 async def told() -> dict[str, set[str]]:
     """The names of everything that a worker and a parent of workers tell, with their labels."""
-    app = App(Settings(amqp_url="inprocess://", http_port=0), broker=InProcessBroker())
+    app = App(Settings(amqp_url="inprocess://", http_port=0), broker=FaultyMemoryBroker())
     owed = dict.fromkeys(("owed", "due", "waiting", "stuck", "oldest_seconds", "overdue_seconds"), 0.0)
     queues = {queue.name: QueueCounts(0, 0) for queue in TOPOLOGY.queues}
-    app.census.taken = Taken(dict.fromkeys(State, 0), owed, 0.0, queues, 0.0, 0.0)
-    assert app.listener
-    worker = await app.listener._routes["/metrics"]()
-    parent = await Group(Path("/nowhere"), 2).routes["/metrics"]()
+    app.cluster_metrics.snapshot = Snapshot(dict.fromkeys(State, 0), owed, 0, 0.0, queues, 0.0, 0.0)
+    assert app.http_server
+    worker = await app.http_server._routes["/metrics"]()
+    parent = await HealthAggregator(Path("/nowhere"), 2).routes["/metrics"]()
     endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
     return {
         f"{family.name}{ending}": {label for sample in family.samples for label in sample.labels}
@@ -179,18 +179,21 @@ def test_every_alert_is_tried() -> None:
     assert [*FIRING] == [rule["alert"] for rule in RULES]
 
 
-def test_the_rules_in_promtool(tmp_path: Path) -> None:
-    """Where Prometheus's own tool can be found: the rules parse, and each alert fires on its series and not before."""
-    tool = os.environ.get("PROMTOOL") or shutil.which("promtool")
-    if tool is None:
-        pytest.skip("promtool is not here (apt-get install prometheus): the rules were read, and not evaluated")
-    subprocess.run([tool, "check", "rules", RULES_FILE], check=True, capture_output=True)
+@pytest.fixture
+def promtool() -> str:
+    """Where Prometheus's own tool is."""
+    return str(program("promtool"))
+
+
+def test_the_rules_in_promtool(promtool: str, tmp_path: Path) -> None:
+    """In Prometheus's own tool the rules parse, and each alert fires on its series and not before."""
+    subprocess.run([promtool, "check", "rules", RULES_FILE], check=True, capture_output=True)
     (tmp_path / "alerts.test.yml").write_text(yaml.safe_dump({
         "rule_files": [str(RULES_FILE)],
         "evaluation_interval": "15s",
         "tests": [healthy(), *map(firing, RULES)],
     }))  # fmt: skip
-    command = [tool, "test", "rules", "alerts.test.yml"]
+    command = [promtool, "test", "rules", "alerts.test.yml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

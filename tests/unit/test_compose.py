@@ -3,17 +3,22 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from consumer.config import Settings
-from ops.cli import main
-from ops.local_rabbitmq import IMAGE
+from deploy.rabbitmq.set_passwords import DEFINITIONS, variable_of
+from ops.cli.main import main
+from tests.roles import NAMESPACE, PASSWORDS_FILE, VHOST
 
 ROOT = Path(__file__).parents[2]
-OURS = ("init", "worker")
+OURS = ("init", "worker", "ops")
+ROLE_OF = {"init": "migrate", "worker": "worker", "ops": "ops"}
+ONCE = ("definitions", "roles", "grants")
 SERVERS = ("postgres", "rabbitmq")
 
 
@@ -41,25 +46,37 @@ def final_stage(dockerfile):
     return dockerfile[last + 1 :]
 
 
-def test_the_services_are_the_five_containers(services):
-    """PostgreSQL, RabbitMQ, init once, and two workers."""
-    assert set(services) == {*SERVERS, *OURS}
+@pytest.mark.parametrize(("old", "new", "fits"), [("", "", True), ("read_only: true", "read_only: [true]", False),
+                                                  ("restart: unless", "restarts: unless", False)])  # fmt: skip
+def test_it_fits_the_public_schema(tmp_path, old, new, fits):
+    """The schema of the Compose specification, as check-jsonschema brings it; what does not fit is noticed."""
+    (tmp_path / "compose.yml").write_text((ROOT / "docker-compose.yml").read_text().replace(old, new))
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    ran = subprocess.run(
+        [*command, str(tmp_path / "compose.yml")], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode == 0) is fits, ran.stdout + ran.stderr
+
+
+def test_the_services_are_the_containers(services):
+    """PostgreSQL, RabbitMQ, what makes users, roles, schema and rights once, two workers, commands on request."""
+    assert set(services) == {*SERVERS, *OURS, *ONCE}
     assert services["worker"]["deploy"]["replicas"] == 2
+    assert services["ops"]["profiles"] == ["ops"], "it would start by itself"
 
 
-def test_the_servers_are_postgresql_18_and_the_rabbitmq_4_that_tests_use(services):
-    """Pinned, and the same RabbitMQ as where the tests run one in a container."""
+def test_the_servers_are_postgresql_18_and_rabbitmq_4(services):
+    """Both are pinned to a release."""
     assert re.fullmatch(r"postgres:18(\.\d+)?", services["postgres"]["image"])
     assert re.fullmatch(r"rabbitmq:4\.\d+(\.\d+)?", services["rabbitmq"]["image"])
-    assert services["rabbitmq"]["image"] == IMAGE
 
 
 def test_the_data_outlive_the_containers(compose, services):
     """Named volumes, where the images keep their data: PostgreSQL 18 moved it up to /var/lib/postgresql."""
     assert services["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
-    assert services["rabbitmq"]["volumes"] == ["rabbitmq:/var/lib/rabbitmq"]
+    assert services["rabbitmq"]["volumes"][0] == "rabbitmq:/var/lib/rabbitmq"
     assert services["rabbitmq"]["hostname"], "without a fixed name the node would not find its data again"
-    assert set(compose["volumes"]) == set(SERVERS)
+    assert set(compose["volumes"]) == {*SERVERS, "definitions"}
 
 
 @pytest.mark.parametrize("name", [*SERVERS, "worker"])
@@ -72,11 +89,15 @@ def test_what_stays_up_is_watched_and_restarted(services, name):
 
 
 def test_each_waits_for_what_it_needs(services):
-    """Init for healthy servers, workers for init to have succeeded."""
-    healthy = {server: {"condition": "service_healthy"} for server in SERVERS}
-    assert services["init"]["depends_on"] == healthy
-    assert services["worker"]["depends_on"] == healthy | {"init": {"condition": "service_completed_successfully"}}
-    assert services["init"]["restart"].startswith("on-failure"), "init ends, and must not be started again for that"
+    """Roles before the tables, rights on them after, and workers last; the broker for the users that it loads."""
+    done, healthy = {"condition": "service_completed_successfully"}, {"condition": "service_healthy"}
+    assert services["rabbitmq"]["depends_on"] == {"definitions": done}
+    assert services["roles"]["depends_on"] == {"postgres": healthy}
+    assert services["init"]["depends_on"] == {"roles": done, "rabbitmq": healthy}
+    assert services["grants"]["depends_on"] == {"init": done}
+    assert services["worker"]["depends_on"] == {"grants": done, "postgres": healthy, "rabbitmq": healthy}
+    for name in ("init", *ONCE):
+        assert services[name]["restart"].startswith("on-failure"), "it ends, and must not be started again for that"
 
 
 def test_a_worker_has_the_time_to_finish(services):
@@ -93,10 +114,12 @@ def test_the_settings_exist_and_name_the_servers(services, name, monkeypatch):
     assert set(settings) == {f"PROVISIONER_{name}" for name in names}
     for variable, value in settings.items():
         assert variable.removeprefix("PROVISIONER_").lower() in Settings.model_fields
-        monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-(\w+)\}", r"\1", value))
-    read = Settings()
-    assert read.database_url.get_secret_value() == "postgresql://provisioner:provisioner@postgres:5432/provisioner"
-    assert read.amqp_url.get_secret_value() == "amqp://provisioner:provisioner@rabbitmq:5672/"
+        monkeypatch.setenv(variable, re.sub(r"\$\{(\w+)\}", r"\1", value))
+    read, role = Settings(), ROLE_OF[name]
+    user = f"{role}:{role.upper()}_PASSWORD"
+    assert read.database_url.get_secret_value() == f"postgresql://provisioner_{user}@postgres:5432/provisioner"
+    assert read.amqp_url.get_secret_value() == f"amqp://provisioner-{user}@rabbitmq:5672/{VHOST}"
+    assert read.namespace == NAMESPACE, "the one that the permissions are about"
 
 
 def test_health_is_asked_where_it_is_answered(services, dockerfile):
@@ -108,15 +131,38 @@ def test_health_is_asked_where_it_is_answered(services, dockerfile):
     assert "ports" not in services["worker"]
 
 
-def test_servers_and_clients_agree_on_passwords(services):
-    """The variable in the URL is the one that the server is given."""
-    ours = services["worker"]["environment"]
-    assert services["postgres"]["environment"]["POSTGRES_PASSWORD"] in ours["PROVISIONER_DATABASE_URL"]
-    assert services["rabbitmq"]["environment"]["RABBITMQ_DEFAULT_PASS"] in ours["PROVISIONER_AMQP_URL"]
+def test_no_password_has_a_default(services):
+    """Each is required of the environment; servers and programs are given the same ones."""
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert ":-" not in "".join(line for line in text.splitlines() if "PASSWORD" in line)
+    assert set(re.findall(r"\$\{(\w+_PASSWORD):\?", text)) == {
+        f"{name}_PASSWORD" for name in ("POSTGRES", "MIGRATE", "WORKER", "OPS", "SIGNUP", "READER")
+    }
+    named = json.loads(DEFINITIONS.read_text())["users"]
+    assert {variable_of(user["name"]) for user in named} <= set(services["definitions"]["environment"])
+    read = set(re.findall(r"\\getenv \w+ (\w+)", PASSWORDS_FILE.read_text()))
+    assert read <= set(services["roles"]["environment"])
+
+
+def test_what_is_mounted_is_there(services):
+    """Each file and folder of deploy/ that a container is given, and what it runs in it."""
+    sources = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
+    mounted = [source for source in sources if source.startswith("./")]
+    assert len(mounted) == 4
+    assert all((ROOT / source).exists() for source in mounted)
+    for name in ("roles", "grants"):
+        files = [word.removeprefix("--file=/deploy/") for word in services[name]["command"] if "--file" in word]
+        assert files
+        assert all((ROOT / "deploy/postgresql" / file).exists() for file in files)
+    (script,) = re.findall(r"/deploy/(\S+)", services["definitions"]["entrypoint"][-1])
+    assert (ROOT / "deploy/rabbitmq" / script).exists()
+    conf = (ROOT / "deploy/rabbitmq/rabbitmq.conf").read_text()
+    (path,) = re.findall(r"^load_definitions = (\S+)$", conf, flags=re.MULTILINE)
+    assert f"> {path}" in services["definitions"]["entrypoint"][-1]
 
 
 def test_ports_are_published_on_loopback_only(services):
-    """The passwords are no secrets, so nobody else may knock."""
+    """Nobody outside the machine reaches the servers."""
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)

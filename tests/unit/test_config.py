@@ -2,8 +2,9 @@
 
 import pytest
 
-from consumer.config import Settings, WrongSettings, load_settings, misspelt_settings
-from consumer.topology import Topology
+from consumer.broker.topology import Topology
+from consumer.config import Settings, SettingsError, load_settings, misspelt_settings
+from consumer.factories import make_store
 
 SECRET = "hunter2-canary"
 
@@ -20,7 +21,7 @@ def wrong(monkeypatch, **variables):
     """The line that a wrong environment is answered with."""
     for name, value in variables.items():
         monkeypatch.setenv(f"PROVISIONER_{name}", value)
-    with pytest.raises(WrongSettings) as caught:
+    with pytest.raises(SettingsError) as caught:
         load_settings()
     line = str(caught.value)
     assert "\n" not in line
@@ -38,7 +39,7 @@ def test_an_empty_environment_is_enough():
     assert (settings.concurrency, settings.batch_size, settings.admission_limit) == (2, 96, 192)
     assert (settings.retry_budget, settings.retry_base_seconds, settings.retry_cap_seconds) == (8, 1, 300)
     assert (settings.stall_seconds, settings.drain_seconds) == (120, 30)
-    assert (settings.http_host, settings.http_port, settings.answers) == ("127.0.0.1", None, False)
+    assert (settings.http_host, settings.http_port, settings.serves_health) == ("127.0.0.1", None, False)
     assert settings.failpoints == ""
 
 
@@ -80,6 +81,7 @@ def test_other_variables_are_none_of_our_business(monkeypatch):
         ("DATABASE_URL", f"mysql://u:{SECRET}@db/x"), ("DATABASE_URL", SECRET), ("DATABASE_URL", ""),
         ("DATABASE_URL", f"postgresql://u:{SECRET}@[db/x"), ("DATABASE_URL", f"postgresql://u:{SECRET}@db:abc/x"),
         ("DATABASE_URL", f"postgresql://u:{SECRET}@db:0/x"), ("AMQP_URL", f"amqp://u:{SECRET}@mq:99999/"),
+        ("POOLER", "statement"), ("POOLER", "pgbouncer"), ("POOLER", ""),
         ("AMQP_URL", f"http://u:{SECRET}@mq/"), ("AMQP_URL", SECRET), ("AMQP_URL", f"amqp://u:{SECRET}@[mq"),
     ],
 )  # fmt: skip
@@ -90,10 +92,79 @@ def test_a_wrong_setting_is_one_line_that_names_it(monkeypatch, name, value):
     assert len(line) > len(f"PROVISIONER_{name}: ") + 8
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "AMQP_URL"])
-def test_a_password_that_no_url_can_hold_is_not_quoted(monkeypatch, name):
+def test_a_password_that_no_url_can_hold_is_not_quoted(monkeypatch):
     """The standard library's own complaint quotes the whole address, password included; ours does not."""
-    wrong(monkeypatch, **{name: f"{name.partition('_')[0].lower()}://u:{SECRET}℀@host/x"})
+    wrong(monkeypatch, AMQP_URL=f"amqp://u:{SECRET}℀@host/x")
+
+
+@pytest.mark.parametrize(
+    ("setting", "parameter", "transactions"),
+    [
+        (None, "", False), (None, "?pgbouncer=true", True), ("transaction", "", True), ("session", "", False),
+        ("session", "?pgbouncer=true", False), ("none", "?pgbouncer=false", False),
+    ],
+)  # fmt: skip
+def test_the_pooler_is_the_settings_or_else_the_addresss(monkeypatch, setting, parameter, transactions):
+    """One concept with two spellings; what is set is more exact than what a provider writes."""
+    monkeypatch.setenv("PROVISIONER_DATABASE_URL", f"postgresql://u@db/x{parameter}")
+    if setting:
+        monkeypatch.setenv("PROVISIONER_POOLER", setting)
+    settings = load_settings()
+    assert settings.pools_transactions == transactions
+    assert make_store(settings, size=1).keeps_sessions != transactions
+
+
+def test_a_setting_and_an_address_that_contradict_are_refused(monkeypatch):
+    """Which of the two is meant is for a person to say."""
+    line = wrong(monkeypatch, POOLER="none", DATABASE_URL=f"postgresql://u:{SECRET}@db/x?pgbouncer=true")
+    assert line.startswith("PROVISIONER_POOLER: is none, and PROVISIONER_DATABASE_URL has pgbouncer=true")
+
+
+def test_a_value_may_be_in_a_file(monkeypatch, tmp_path):
+    """NAME_FILE has its path, as for secrets that are mounted; the line end of the file is no part of it."""
+    (tmp_path / "url").write_text(f"postgresql://u:{SECRET}@db/x\n")
+    monkeypatch.setenv("PROVISIONER_DATABASE_URL_FILE", str(tmp_path / "url"))
+    assert load_settings().database_url.get_secret_value() == f"postgresql://u:{SECRET}@db/x"
+    assert misspelt_settings({"PROVISIONER_DATABASE_URL_FILE": "x"}) == {}
+    assert "DATABASE_URL is set, too" in wrong(monkeypatch, DATABASE_URL="postgresql://u@db/x")
+
+
+def test_a_file_that_is_no_value_is_named(monkeypatch, tmp_path):
+    """The variable, the path and why; of a wrong value the variable that was set."""
+    line = wrong(monkeypatch, AMQP_URL_FILE=str(tmp_path / "absent"))
+    assert line == f"PROVISIONER_AMQP_URL_FILE: cannot read {tmp_path}/absent: No such file or directory"
+    (tmp_path / "url").write_text(f"http://u:{SECRET}@mq/")
+    assert wrong(monkeypatch, AMQP_URL_FILE=str(tmp_path / "url")).startswith("PROVISIONER_AMQP_URL_FILE: is the")
+    (tmp_path / "url").write_bytes(b"\xff\xfe")
+    assert "UTF-8" in wrong(monkeypatch, AMQP_URL_FILE=str(tmp_path / "url"))
+
+
+def service_links(service, port):
+    """The variables that Kubernetes puts into every pod of a namespace for one of its Services."""
+    name, url = service.upper().replace("-", "_"), f"tcp://10.96.0.12:{port}"
+    return {
+        f"{name}_SERVICE_HOST": "10.96.0.12", f"{name}_SERVICE_PORT": str(port), f"{name}_SERVICE_PORT_HTTP": str(port),
+        f"{name}_PORT": url, f"{name}_PORT_{port}_TCP": url, f"{name}_PORT_{port}_TCP_PROTO": "tcp",
+        f"{name}_PORT_{port}_TCP_PORT": str(port), f"{name}_PORT_{port}_TCP_ADDR": "10.96.0.12",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("service", ["provisioner", "provisioner-http", "provisioner-console", "provisioner-x"])
+def test_service_links_of_kubernetes_are_no_settings(monkeypatch, service):
+    """A Service whose name begins like our settings stops nothing, and is not taken for a misspelling."""
+    links = service_links(service, 9100)
+    assert misspelt_settings(links) == {}
+    for name, value in links.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == Settings()
+    assert load_settings().http_port is None
+
+
+def test_a_port_of_ours_is_no_service_link(monkeypatch):
+    """A number is the setting, and a misspelt name that ends in PORT is still noticed."""
+    monkeypatch.setenv("PROVISIONER_HTTP_PORT", "9100")
+    assert load_settings().http_port == 9100
+    assert misspelt_settings({"PROVISIONER_HTP_PORT": "9100"}) == {"PROVISIONER_HTP_PORT": "PROVISIONER_HTTP_PORT"}
 
 
 def test_a_folder_of_packs_must_be_there(monkeypatch, tmp_path):

@@ -4,25 +4,31 @@ import json
 import re
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from consumer import outcomes
-from consumer.dead_letters import OURS, dead_letter
-from consumer.messages import (
+from consumer.broker.topology import DELIVERY_LIMIT
+from consumer.domain import outcomes
+from consumer.domain.outcomes import Reason, Rejected
+from consumer.messages.inbound import MAX_BODY_BYTES, decode
+from consumer.messages.inbound_contracts import (
     CONTRACTS,
-    MAX_BODY_BYTES,
     MAX_ID,
     RESERVED_SUBDOMAINS,
     SUBDOMAIN_MAX,
     SUBDOMAIN_MIN,
     StepCommand,
     WebsiteCreated,
-    decode,
 )
-from consumer.outbox import event
-from consumer.outcomes import Reason, Rejected
-from consumer.topology import DELIVERY_LIMIT
+from consumer.messages.outbound import event_message
+from consumer.messages.outbound_dead_letters import OWN_HEADERS, dead_letter
+from consumer.messages.rejected_signups import (
+    WEBSITE_REJECTED,
+    RejectedSignup,
+    RejectionCode,
+    rejection_message,
+)
 from statemachine import State, Trigger, status_message
 from tests.factories import TOPOLOGY, make_delivery, make_row
 
@@ -31,7 +37,9 @@ MESSAGES = (DOCS / "messages.md").read_text()
 GLOSSARY = (DOCS / "glossary.md").read_text()
 EXAMPLES = [(name, json.loads(text)) for name, text in re.findall(r"```json (\S[^\n]*)\n(.*?)```", MESSAGES, re.DOTALL)]
 INCOMING = [(name, body) for name, body in EXAMPLES if name in CONTRACTS]
+REJECTED = [(name, body) for name, body in EXAMPLES if name == WEBSITE_REJECTED]
 EVENTS = [(name, body) for name, body in EXAMPLES if name.startswith("website.") and name not in CONTRACTS]
+EVENTS = [example for example in EVENTS if example not in REJECTED]
 SEEN = ("website_id", "seq", "trigger", "from_state", "to_state", "actor", "occurred_at")
 """What an event takes from its row's columns; the rest is the row's detail."""
 
@@ -44,7 +52,7 @@ def table(heading):
 
 def test_every_example_is_looked_at():
     """Each is a message in, a message out or the headers of a dead letter; and there are some of each."""
-    others = [name for name, _ in EXAMPLES if name not in {known for known, _ in INCOMING + EVENTS}]
+    others = [name for name, _ in EXAMPLES if name not in {known for known, _ in INCOMING + EVENTS + REJECTED}]
     assert others == ["dead-letter headers"]
     assert len(INCOMING) == 5
     assert len(EVENTS) == 3
@@ -58,7 +66,8 @@ def test_an_example_that_comes_in_is_understood(name, body):
     understood = command.created if name == "website.created" else command
     for field, value in body.items():
         read = getattr(understood, field)
-        assert (read if not isinstance(value, dict) else read.model_dump()) == value
+        expected = f"claimed: {value}" if field == "actor" else value
+        assert (read if not isinstance(value, dict) else read.model_dump()) == expected
 
 
 def test_the_full_examples_leave_nothing_out():
@@ -82,10 +91,21 @@ def test_an_example_that_goes_out_is_what_we_publish(name, body):
         occurred_at=datetime.fromisoformat(body["occurred_at"]),
         detail={key: value for key, value in body.items() if key not in SEEN},
     )
-    message = event(row, TOPOLOGY)
+    message = event_message(row, TOPOLOGY)
     assert message.type == name
     assert json.dumps(json.loads(message.body)) == json.dumps(body)
     assert body["message"] == status_message(State(body["to_state"]), error=body["error"])
+
+
+def test_the_example_of_a_rejection_is_what_we_publish():
+    """The example has the event's keys in their order, and the table has every code."""
+    ((_, body),) = REJECTED
+    signup = RejectedSignup(
+        UUID(body["signup_message_id"]), body["website_id"], RejectionCode(body["code"]), body["subdomain"]
+    )
+    message = rejection_message(signup, datetime.fromisoformat(body["occurred_at"]), TOPOLOGY)
+    assert json.dumps(json.loads(message.body)) == json.dumps(body)
+    assert {row[0].strip("`") for row in table("`code`")} == set(RejectionCode)
 
 
 @pytest.mark.parametrize(
@@ -143,12 +163,15 @@ def test_the_headers_of_a_dead_letter_are_those_that_we_write():
     """The example is what this very delivery would get, but for the time."""
     ((_, headers),) = [(name, body) for name, body in EXAMPLES if name == "dead-letter headers"]
     delivery = make_delivery(
-        type=headers["x-routing-key"], exchange=headers["x-exchange"], queue=headers["x-source-queue"]
+        type=headers["x-routing-key"],
+        exchange=headers["x-exchange"],
+        queue=headers["x-source-queue"],
+        properties={"user_id": headers["x-user-id"]},
     )
     rejected = Rejected(Reason(headers["x-reason"]), headers["x-error"])
     written = {**dead_letter(delivery, rejected, TOPOLOGY).headers, "x-failed-at": headers["x-failed-at"]}
     assert written == headers
-    assert tuple(headers) == OURS
+    assert tuple(headers) == OWN_HEADERS
 
 
 def test_every_reason_has_its_meaning():

@@ -5,15 +5,22 @@ import asyncio
 import asyncpg
 import pytest
 
-from consumer.broker import BrokerDown, BrokerError, Nacked, QueueMissing, Unroutable
-from consumer.errors import (
+from consumer.broker.protocol import (
+    BrokerDownError,
+    BrokerError,
+    NackedError,
+    QueueMissingError,
+    UnroutableError,
+)
+from consumer.domain.records import FailureCause
+from consumer.error_classification import (
+    CommitUnconfirmedError,
     Conflict,
     Defect,
     Infrastructure,
-    Interrupted,
     LockedElsewhere,
     Permanent,
-    StepTimeout,
+    StepTimeoutError,
     Transient,
     classify,
 )
@@ -25,11 +32,11 @@ SQLSTATES = {
     Transient: ["0A000", "40001", "40P01", "57014"],
     Permanent: ["22000", "22001", "22003", "22021", "22P02", "22P05", "23502", "23503", "23505", "23514", "23P01"],
     Infrastructure: [
-        "08000", "08001", "08003", "08004", "08006", "08007", "08P01", "25006", "28000", "28P01", "3D000", "42501",
-        "42703", "42P01", "53000", "53100", "53200", "53300", "53400", "57P01", "57P02", "57P03", "57P05", "58000",
-        "58030", "58P01", "F0000", "XX000", "XX001", "XX002",
+        "08000", "08001", "08003", "08004", "08006", "08007", "08P01", "25006", "26000", "28000", "28P01", "3D000",
+        "42501", "42703", "42P01", "42P05", "42P10", "53000", "53100", "53200", "53300", "53400", "57P01", "57P02",
+        "57P03", "57P05", "58000", "58030", "58P01", "F0000", "XX000", "XX001", "XX002",
     ],
-    Defect: ["42601", "42804", "42883", "21000", "P0001", "P0002", "26000", "34000", "25P02", "99999"],
+    Defect: ["42601", "42804", "42883", "21000", "P0001", "P0002", "34000", "25P02", "99999"],
 }  # fmt: skip
 
 
@@ -45,11 +52,31 @@ def sentences(fault):
 
 @pytest.mark.parametrize(("fault", "sqlstate"), [(fault, code) for fault, codes in SQLSTATES.items() for code in codes])
 def test_an_sqlstate_means(fault, sqlstate):
-    """The table of A4, one code at a time; none of the sentences repeats what the server's DETAIL quotes."""
+    """Each code of the table above, one at a time; none of the sentences repeats what the server's DETAIL quotes."""
     classified = classify(server_error(sqlstate))
     assert type(classified) is fault
     assert sqlstate in classified.error
     assert CANARY not in sentences(classified)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (asyncpg.UniqueViolationError("duplicate key"), "sqlstate_23"),
+        (asyncpg.DeadlockDetectedError("deadlock detected"), "sqlstate_40"),
+        (asyncpg.QueryCanceledError("canceling statement"), "sqlstate_57"),
+        (server_error("P0001"), "sqlstate_P0"),
+        (server_error("ZZ123"), "sqlstate_other"),
+        (asyncpg.PostgresError("without an SQLSTATE"), "other"),
+        (StepTimeoutError(), "timeout"),
+        (KeyError("ana@example.com"), "defect"),
+    ],
+    ids=lambda known: known if isinstance(known, str) else type(known).__name__,
+)
+def test_a_cause_is_one_of_a_few(error, cause):
+    """Whatever is raised, and whatever code a server sends: it labels a metric."""
+    assert classify(error).cause == cause
+    assert isinstance(classify(error).cause, FailureCause)
 
 
 def test_a_double_in_the_log_is_a_conflict():
@@ -60,9 +87,9 @@ def test_a_double_in_the_log_is_a_conflict():
 
 def test_any_other_double_is_permanent_and_names_its_constraint():
     """So that a taken subdomain can be told from the rest."""
-    fault = classify(server_error("23505", t="pwb_websites", n="index_pwb_websites_on_subdomain"))
+    fault = classify(server_error("23505", t="pwb_websites", n="index_pwb_websites_on_lower_subdomain"))
     assert isinstance(fault, Permanent)
-    assert fault.constraint == "index_pwb_websites_on_subdomain"
+    assert fault.constraint == "index_pwb_websites_on_lower_subdomain"
 
 
 @pytest.mark.parametrize(
@@ -77,12 +104,12 @@ def test_any_other_double_is_permanent_and_names_its_constraint():
         OSError("no route to host"),
         EOFError(),
         asyncio.IncompleteReadError(b"", 4),
-        Interrupted("COMMIT was answered with ROLLBACK"),
+        CommitUnconfirmedError("COMMIT was answered with ROLLBACK"),
         BrokerError("x"),
-        BrokerDown("x"),
-        Unroutable("x"),
-        Nacked("x"),
-        QueueMissing("x"),
+        BrokerDownError("x"),
+        UnroutableError("x"),
+        NackedError("x"),
+        QueueMissingError("x"),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -92,8 +119,8 @@ def test_something_underneath_is_away(error):
 
 
 def test_a_step_that_takes_too_long_is_transient():
-    """A4 counts a step that outlasted its limit as an attempt."""
-    assert type(classify(StepTimeout())) is Transient
+    """A step that outlasted its limit is counted as an attempt."""
+    assert type(classify(StepTimeoutError())) is Transient
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), TimeoutError("30 s")])

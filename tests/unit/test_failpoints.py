@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from consumer import failpoints
-from consumer.failpoints import NAMES, Injected, arm, hits, reach, watched
+from consumer.failpoints import NAMES, InjectedError, arm, hits, reach, watched
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ async def test_unarmed_they_do_nothing(name):
 async def test_each_name_can_be_armed(name):
     """The set is closed, and every member works."""
     arm(f"{name}=raise")
-    with pytest.raises(Injected, match=name):
+    with pytest.raises(InjectedError, match=name):
         await reach(name)
     assert hits == {name: 1}
 
@@ -46,7 +46,7 @@ async def test_one_acts_at_the_nth_time():
     arm("locked=raise@3")
     await reach("locked")
     await reach("locked")
-    with pytest.raises(Injected):
+    with pytest.raises(InjectedError):
         await reach("locked")
     assert hits == {"locked": 3}
 
@@ -56,7 +56,7 @@ async def test_a_raise_stays():
     arm("step=raise@2")
     await reach("step")
     for _ in range(3):
-        with pytest.raises(Injected):
+        with pytest.raises(InjectedError):
             await reach("step")
 
 
@@ -105,17 +105,17 @@ async def test_others_are_not_touched():
 async def test_several_can_be_armed():
     """Separated by commas, blanks do not matter."""
     arm(" locked=raise , planned=raise@2 ,")
-    with pytest.raises(Injected):
+    with pytest.raises(InjectedError):
         await reach("locked")
     await reach("planned")
-    with pytest.raises(Injected):
+    with pytest.raises(InjectedError):
         await reach("planned")
 
 
 async def test_arming_anew_forgets_what_was():
     """Actions and counts both."""
     arm("locked=raise")
-    with pytest.raises(Injected):
+    with pytest.raises(InjectedError):
         await reach("locked")
     arm("planned=raise")
     await reach("locked")

@@ -4,19 +4,21 @@ import io
 import json
 import logging
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import structlog
 
-from consumer import logs as logs_module
-from consumer import worker as worker_module
-from consumer.admission import Admission
-from consumer.gate import Gate
-from consumer.intake import Intake
-from consumer.logs import ALLOWED, Outlet, configure_logs
-from consumer.worker import Worker
-from tests.factories import TOPOLOGY, make_delivery
+from consumer.telemetry import logs as logs_module
+from consumer.telemetry.logs import ALLOWED, NonBlockingStream, configure_logs
+from consumer.worker import delivery_settlement as settlement_module
+from consumer.worker import worker_loop as worker_module
+from consumer.worker.buffer import Buffer
+from consumer.worker.delivery_settlement import Settlement
+from consumer.worker.gate import Gate
+from consumer.worker.worker_loop import Worker
+from tests.factories import TOPOLOGY, make_admission, make_delivery
 
 EMAIL = "jane.canary@secret.example"
 PASSWORD = "hunter2-canary"
@@ -133,12 +135,12 @@ def test_the_brokers_libraries_are_silent(logged, name):
 
 
 def test_json_is_one_line_an_entry(logged):
-    """With level and a UTC timestamp; newlines and escape sequences of a sender stay inside their string."""
+    """With level and a UTC timestamp; newlines and escape sequences of a sender are escaped, whoever reads the JSON."""
     structlog.get_logger().info("delivery", type='x\n{"event": "forged"}\x1b[31m', count=1)
     text, (entry,) = logged()
     assert text.count("\n") == 1
     assert "\x1b" not in text
-    assert entry["type"] == 'x\n{"event": "forged"}\x1b[31m'
+    assert entry["type"] == "'" + r'x\n{"event": "forged"}\x1b[31m' + "'"
     assert entry["level"] == "info"
     assert entry["timestamp"].endswith("Z")
 
@@ -186,20 +188,17 @@ class Broken:
         raise ValueError(f"cannot encode {messages[0].body!r}")
 
 
-async def nobody(_ids):
-    return set()
-
-
 def make_worker(monkeypatch, publisher):
-    """A worker and its intake, with nothing beneath: enough for what is refused before it reaches the database."""
-    monkeypatch.setattr(worker_module, "log", structlog.get_logger())
-    admission = Admission(1, nobody)
-    intake = Intake(TOPOLOGY.signups, admission)
+    """A worker and its buffer, with nothing beneath: enough for what is refused before it reaches the database."""
+    for module in (worker_module, settlement_module):
+        monkeypatch.setattr(module, "log", structlog.get_logger())
+    gate, (admission, _) = Gate(), make_admission(1)
+    buffer = Buffer(TOPOLOGY.signups, admission)
+    settlement = Settlement(admission=admission, gate=gate, store=None, publisher=publisher, topology=TOPOLOGY)
     worker = Worker(
-        intake=intake, admission=admission, gate=Gate(), provision=None, store=None, publisher=publisher,
-        topology=TOPOLOGY, batch_size=1, step_timeout_seconds=1,
-    )  # fmt: skip
-    return worker, intake
+        buffer=buffer, gate=gate, use_case=None, settlement=settlement, batch_size=1, step_timeout_seconds=1
+    )
+    return worker, buffer
 
 
 @pytest.mark.parametrize(
@@ -215,9 +214,9 @@ def make_worker(monkeypatch, publisher):
 async def test_a_refused_delivery_leaves_one_line_without_its_body(logged, monkeypatch, delivery):
     """From receipt to dead letter and ack: one canonical line, with outcome and reason, and nothing of the body."""
     publisher = Answered()
-    worker, intake = make_worker(monkeypatch, publisher)
-    intake.put(delivery)
-    await worker.carry(await intake.take(1))
+    worker, buffer = make_worker(monkeypatch, publisher)
+    buffer.put(delivery)
+    await worker.run_once(await buffer.take(1))
     assert [message.headers["x-reason"] for message in publisher.messages] == ["poison"]
     assert delivery.session.acked == [delivery]
     text, (entry,) = logged()
@@ -230,30 +229,55 @@ async def test_a_refused_delivery_leaves_one_line_without_its_body(logged, monke
 
 async def test_a_defect_of_the_worker_is_logged_without_what_it_quotes(logged, monkeypatch):
     """Its kind and its frames, so that it can be found; not its text, which may quote a body."""
-    worker, intake = make_worker(monkeypatch, Broken())
+    worker, buffer = make_worker(monkeypatch, Broken())
     delivery = make_delivery(f"{EMAIL} {URL}".encode())
-    intake.put(delivery)
-    await worker.carry(await intake.take(1))
-    intake.empty()
+    buffer.put(delivery)
+    await worker.run_once(await buffer.take(1))
+    buffer.take_all()
     assert delivery.session.acked == []
     text, (entry,) = logged()
     assert (entry["event"], entry["error"]) == ("worker failed", "ValueError")
-    assert "worker.py" in entry["traceback"]
+    assert "worker_loop.py" in entry["traceback"]
     assert_no_canary(text)
 
 
 def test_a_full_pipe_stops_nobody():
-    """What it does not take is dropped and counted; once somebody reads again, the count is said."""
+    """What it does not take is dropped and counted; once somebody reads again, the count is written."""
     read, write = os.pipe()
     with os.fdopen(read, encoding="utf-8") as reader, os.fdopen(write, "w", encoding="utf-8") as writer:
-        outlet = Outlet(writer)
-        while not outlet.dropped:
-            outlet.write("é" * 900 + "\n")
-        outlet.write("lost\n")
+        stream = NonBlockingStream(writer)
+        while not stream.dropped:
+            stream.write("é" * 900 + "\n")
+        stream.write("lost\n")
         os.set_blocking(read, False)
         assert "é" in reader.read()
-        outlet.write("heard\n")
-        told = reader.read()
-    assert '{"event": "log lines dropped", "count": 2}\n' in told
-    assert told.endswith("heard\n")
-    assert "lost" not in told
+        stream.write("kept\n")
+        text = reader.read()
+    assert '{"event": "log lines dropped", "count": 2}\n' in text
+    assert text.endswith("kept\n")
+    assert "lost" not in text
+
+
+def test_a_reader_that_is_gone_stops_nobody():
+    """Its lines are dropped and counted, whatever is wrong with standard error; none is kept for the end."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as unread, Path("/dev/full").open("w") as full:
+        for stream in (unread, full):
+            lines = NonBlockingStream(stream)
+            lines.write("lost\n")
+            lines.write("lost\n")
+            assert lines.dropped == 2
+
+
+def test_a_process_without_standard_error_logs_nowhere(configure):
+    """It was closed by whoever started it: sys.stderr is None."""
+    configure("info", "auto", None)
+    structlog.get_logger().info("delivery")
+
+
+def test_a_terminal_that_knows_ascii_alone_gets_escapes(tmp_path):
+    """A letter that its encoding lacks is no reason to lose the line."""
+    with (tmp_path / "log").open("w", encoding="ascii") as stream:
+        NonBlockingStream(stream).write("é\n")
+    assert (tmp_path / "log").read_text() == "\\xe9\n"

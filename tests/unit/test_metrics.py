@@ -3,15 +3,17 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
-import asyncpg
 import pytest
 
-from consumer import metrics
-from consumer.broker import BrokerDown, BrokerError, Nacked, Unroutable
-from consumer.errors import StepTimeout, classify
-from consumer.outcomes import Advanced, Attempted, Held, Outcome, Reason, Refused, Rejected
-from statemachine import TRANSITIONS, Advance, Facts, judge
-from tests.factories import make_delivery, make_row
+from consumer.broker.protocol import BrokerDownError, BrokerError, NackedError, UnroutableError
+from consumer.domain.outcomes import Advanced, Attempted, Held, Outcome, Reason, Refused, Rejected
+from consumer.domain.records import FailureCause
+from consumer.messages.inbound import Command
+from consumer.provisioning.planning import Planned
+from consumer.provisioning.write_builder import Policy, WriteBuilder
+from consumer.telemetry import metrics
+from statemachine import CHAIN, TRANSITIONS, Facts, Transition
+from tests.factories import MESSAGE_ID, make_delivery, make_row, make_website
 
 
 def value(name: str, **labels: str) -> float:
@@ -24,30 +26,13 @@ def test_every_outcome_has_its_word() -> None:
     assert set(metrics.OUTCOMES) == set(get_args(Outcome))
 
 
-def test_every_error_of_a_guard_is_known_as_one() -> None:
-    """The sentences of the machine, whichever requirement lacks."""
-    judged = [judge(edge, Facts(0, 0, 0, 0, 0, None)) for edge in TRANSITIONS]
-    errors = [verdict.error for verdict in judged if not isinstance(verdict, Advance)]
-    assert len(errors) > 5
-    assert {metrics.cause_of(error) for error in errors} == {"guard"}
-
-
-@pytest.mark.parametrize(
-    ("error", "cause"),
-    [
-        (asyncpg.UniqueViolationError("duplicate key"), "sqlstate_23"),
-        (asyncpg.DeadlockDetectedError("deadlock detected"), "sqlstate_40"),
-        (asyncpg.QueryCanceledError("canceling statement"), "sqlstate_57"),
-        (asyncpg.PostgresError.new({"C": "ZZ123", "M": "something new", "S": "ERROR"}), "sqlstate_other"),
-        (StepTimeout(), "timeout"),
-        (KeyError("ana@example.com"), "defect"),
-        (ConnectionResetError("gone"), "other"),
-    ],
-    ids=lambda known: known if isinstance(known, str) else type(known).__name__,
-)
-def test_a_cause_is_one_of_a_few_words(error: Exception, cause: str) -> None:
-    """Whatever is raised, and whatever code a server sends."""
-    assert metrics.cause_of(classify(error).error) == cause
+@pytest.mark.parametrize("edge", [edge for edge in TRANSITIONS if edge.guard and edge.sources[0] in CHAIN])
+def test_every_unmet_guard_has_its_cause(edge: Transition) -> None:
+    """An attempt or a failure for want of anything that a guard asks for is counted under the guard's own label."""
+    writes = WriteBuilder(Policy())
+    planned = Planned(Command(MESSAGE_ID, "x", edge.trigger, 42), make_website(state=edge.sources[0]), edge, 0)
+    judged = writes.judge(planned, Facts(), None)
+    assert judged.cause == FailureCause.GUARD
 
 
 def test_a_batch_is_counted_by_what_came_of_it() -> None:
@@ -55,7 +40,7 @@ def test_a_batch_is_counted_by_what_came_of_it() -> None:
     before = {name: value("deliveries_total", outcome=name) for name in metrics.OUTCOMES.values()}
     illegal, redelivered = value("dead_letters_written_total", reason="illegal"), value("redelivered_total")
     rejected = Rejected(Reason.ILLEGAL, "no such edge")
-    metrics.deliveries([Advanced(make_row()), Advanced(make_row()), rejected, Held("locked", locked=True)], 2)
+    metrics.count_deliveries([Advanced(make_row()), Advanced(make_row()), rejected, Held("locked", locked=True)], 2)
     after = {name: value("deliveries_total", outcome=name) - count for name, count in before.items()}
     assert {name: count for name, count in after.items() if count} == {"advanced": 2, "rejected": 1, "held": 1}
     assert value("dead_letters_written_total", reason="illegal") - illegal == 1
@@ -68,26 +53,33 @@ def test_a_commit_is_counted_by_what_it_wrote() -> None:
     before = value("failures_total", **failure), value("attempts_total", cause="defect")
     failed = make_row(detail={"step": "complete_links", "error": "Links creation failed - need at least 3, have 2"})
     taken = value("transitions_total", trigger="assign_owner")
-    metrics.committed([Refused(failed), Attempted(1, "KeyError"), Advanced(make_row())])
+    fallback = {"step": "links", "pack": "mine", "reason": "mine has 2 links, need 3", "defaults": True}
+    fallbacks = value("fallbacks_total", step="links")
+    metrics.count_committed(
+        [Refused(failed, FailureCause.GUARD), Attempted(1, "KeyError", FailureCause.DEFECT), Advanced(make_row())]
+    )
     after = value("failures_total", **failure), value("attempts_total", cause="defect")
     assert after == (before[0] + 1, before[1] + 1)
     assert value("transitions_total", trigger="assign_owner") == taken + 2
+    metrics.count_committed([Advanced(make_row(detail={"fallback": fallback}))])
+    metrics.count_committed([Refused(make_row(detail={"fallback": fallback}), FailureCause.GUARD)])
+    assert value("fallbacks_total", step="links") == fallbacks + 1
 
 
 @pytest.mark.parametrize(
     ("answer", "name"),
     [
         (None, "confirmed"),
-        (Nacked("full"), "nacked"),
-        (Unroutable("no queue"), "unroutable"),
-        (BrokerDown("no confirm"), "unknown"),
+        (NackedError("full"), "nacked"),
+        (UnroutableError("no queue"), "unroutable"),
+        (BrokerDownError("no confirm"), "unknown"),
         (BrokerError("cannot be written"), "not_sent"),
     ],
 )
 def test_an_answer_of_the_broker_has_its_word(answer: BrokerError | None, name: str) -> None:
     """Unknown is not unsent: what nobody answered for may have arrived."""
     before = value("published_total", answer=name)
-    metrics.published([answer, answer], 0.01)
+    metrics.count_published([answer, answer], 0.01)
     assert value("published_total", answer=name) - before == 2
 
 
@@ -105,6 +97,8 @@ def test_a_senders_clock_may_be_wrong(sent: timedelta | None, counted: int, seco
     """A little ahead is now, and nonsense is not counted."""
     properties: dict[str, Any] = {} if sent is None else {"timestamp": datetime.now(UTC) - sent}
     before = value("signup_wait_seconds_count"), value("signup_wait_seconds_sum")
-    metrics.signups([make_delivery(properties=properties), make_delivery(properties=properties, redelivered=True)])
+    metrics.observe_signup_waits(
+        [make_delivery(properties=properties), make_delivery(properties=properties, redelivered=True)]
+    )
     assert value("signup_wait_seconds_count") - before[0] == counted
     assert value("signup_wait_seconds_sum") - before[1] == pytest.approx(seconds, abs=1)

@@ -46,6 +46,15 @@ async def refused(library, name):
     return caught.value
 
 
+async def costs(library, name):
+    """What is wrong with a pack, by step, as its first error has it; an empty step is the whole pack."""
+    try:
+        pack = await library.get(name)
+    except PackError as error:
+        return {"": str(error)}
+    return {error.step: pack.error_of(error.step) for error in pack.errors}
+
+
 def slugs(pack):
     return [link.slug for link in pack.links]
 
@@ -195,7 +204,7 @@ async def test_a_circle_is_named(tmp_path):
     for child, parent in (("a", "b"), ("b", "c"), ("c", "a")):
         write(tmp_path, child, inherits_from=parent)
     error = str(await refused(PackLibrary([tmp_path]), "a"))
-    assert "c/pack.yml: inherits_from" in error
+    assert error.startswith("c/pack.yml, line 2: inherits_from cannot be followed: ")
     assert "a → b → c → a" in error
 
 
@@ -203,7 +212,7 @@ async def test_a_pack_that_inherits_from_itself_is_a_circle(tmp_path):
     """The smallest circle there is."""
     write(tmp_path, "selfish", inherits_from="selfish")
     error = str(await refused(PackLibrary([tmp_path]), "selfish"))
-    assert "selfish/pack.yml: inherits_from" in error
+    assert "selfish/pack.yml, line 2: inherits_from" in error
     assert "circle" in error
 
 
@@ -211,7 +220,7 @@ async def test_a_missing_parent_is_named_with_the_file_that_wants_it(tmp_path):
     """And with the packs that there are, as a hint."""
     write(tmp_path, "orphan", inherits_from="nobody")
     error = str(await refused(PackLibrary([tmp_path]), "orphan"))
-    assert error.startswith("orphan/pack.yml: inherits_from: ")
+    assert error.startswith("orphan/pack.yml, line 2: inherits_from cannot be followed: ")
     assert "'nobody'" in error
     assert str(tmp_path) not in error
 
@@ -230,7 +239,8 @@ async def test_an_error_in_a_parent_names_the_parents_file(tmp_path):
     """Not the child's, which is all right."""
     write(tmp_path, "parent", {"links.yml": "- {slug: x, placement: roof}\n"})
     write(tmp_path, "child", inherits_from="parent")
-    assert str(await refused(PackLibrary([tmp_path]), "child")).startswith("parent/links.yml, entry 'x'")
+    found = await costs(PackLibrary([tmp_path]), "child")
+    assert found["links"].startswith("parent/links.yml, line 1, entry 'x': placement is 'roof'")
 
 
 async def test_a_missing_pack_names_those_there_are(tmp_path):
@@ -371,9 +381,9 @@ async def test_an_error_is_kept_until_the_pack_is_mended(tmp_path):
     clock = Clock()
     write(tmp_path, "mine", {"links.yml": "- {slug: a, placement: roof}\n"})
     library = PackLibrary([tmp_path], clock=clock)
-    first = str(await refused(library, "mine"))
+    first = await costs(library, "mine")
     (tmp_path / "mine" / "links.yml").write_text("- {slug: a, placement: footer}\n")
-    assert str(await refused(library, "mine")) == first
+    assert (await costs(library, "mine"), list(first)) == (first, ["links"])
     clock.later()
     assert slugs(await library.get("mine")) == ["a"]
 
@@ -386,7 +396,7 @@ async def test_a_pack_that_breaks_is_refused_once_it_is_looked_at(tmp_path):
     await library.get("mine")
     (tmp_path / "mine" / "links.yml").write_text("a: mapping\n")
     clock.later()
-    assert "mine/links.yml" in str(await refused(library, "mine"))
+    assert "mine/links.yml" in (await costs(library, "mine"))["links"]
 
 
 async def test_a_missing_pack_is_found_once_it_is_there(tmp_path):
@@ -428,10 +438,11 @@ async def test_a_parent_whose_head_is_mended_mends_its_child(tmp_path, broken):
     write(tmp_path, "parent", {"pack.yml": broken})
     write(tmp_path, "child", inherits_from="parent")
     library = PackLibrary([tmp_path], clock=clock)
-    await refused(library, "child")
+    assert await costs(library, "child")
     write(tmp_path, "parent", {"links.yml": "- slug: a\n"})
     clock.later()
     assert slugs(await library.get("child")) == ["a"]
+    assert not await costs(library, "child")
 
 
 async def test_a_parents_broken_links_are_mended_for_its_child(tmp_path):
@@ -440,7 +451,7 @@ async def test_a_parents_broken_links_are_mended_for_its_child(tmp_path):
     write(tmp_path, "parent", {"links.yml": "no list\n"})
     write(tmp_path, "child", inherits_from="parent")
     library = PackLibrary([tmp_path], clock=clock)
-    await refused(library, "child")
+    assert list(await costs(library, "child")) == ["links"]
     (tmp_path / "parent" / "links.yml").write_text("- slug: a\n")
     clock.later()
     assert slugs(await library.get("child")) == ["a"]
@@ -458,7 +469,9 @@ async def test_a_kept_error_does_not_grow(tmp_path):
 # ------------------------------------------------------------------------------------------------ strict
 
 
-@pytest.mark.parametrize(("said", "strict"), [("false", True), ("true", False), ("", False), ("null", False)])
+@pytest.mark.parametrize(
+    ("said", "strict"), [("false", True), ("no", True), ("true", False), ("yes", False), ("", False), ("null", False)]
+)
 async def test_only_fallback_false_is_strict(tmp_path, said, strict):
     """Silence and null are the ordinary case."""
     write(tmp_path, "mine", fallback=said)
@@ -491,7 +504,16 @@ async def test_a_broken_pack_is_strict_if_it_says_so(tmp_path, heads, files):
     """Wherever it is broken, as long as its `fallback: false` can be read."""
     write(tmp_path, "broken", {"links.yml": "no list\n"})
     write(tmp_path, "mine", files, fallback="false", **heads)
-    assert (await refused(PackLibrary([tmp_path]), "mine")).strict
+    assert await strictness(PackLibrary([tmp_path]), "mine") == (True, True)
+
+
+async def strictness(library, name):
+    """Whether a pack is broken, and whether it is strict."""
+    try:
+        pack = await library.get(name)
+    except PackError as error:
+        return True, error.strict
+    return bool(pack.errors), pack.strict
 
 
 async def test_a_broken_pack_that_says_nothing_is_not_strict(tmp_path):
@@ -499,4 +521,15 @@ async def test_a_broken_pack_that_says_nothing_is_not_strict(tmp_path):
     write(tmp_path, "mine", {"links.yml": "no list\n"})
     write(tmp_path, "garbled", {"pack.yml": "fallback: false\nname: [\n"})
     library = PackLibrary([tmp_path])
-    assert [(await refused(library, name)).strict for name in ("mine", "garbled", "missing", "../x")] == [False] * 4
+    for name in ("mine", "garbled", "missing", "../x"):
+        assert await strictness(library, name) == (True, False)
+
+
+@pytest.mark.parametrize("word", ["'no'", "'false'", "perhaps", "'true'", "0", "[false]"])
+async def test_a_fallback_that_cannot_be_read_adds_no_defaults(tmp_path, word):
+    """Defaults stay for good; a website that failed goes on once the word is mended."""
+    write(tmp_path, "mine", fallback=word)
+    error = await refused(PackLibrary([tmp_path]), "mine")
+    assert str(error).startswith("mine/pack.yml, line 2: fallback is ")
+    assert str(error).endswith("; write true or false, without quotes")
+    assert error.strict

@@ -14,6 +14,7 @@ from bench.peers.killing import KILLS, Killing
 from bench.peers.page import PeerResults, page
 from bench.peers.run import Stroke
 from statemachine import CHAIN
+from tests.factories import STEPS
 
 ROOT = Path(__file__).parents[2]
 PACKS = {table: {1: 2, 2: 2, 3: 2} for table in SEEDED}
@@ -23,7 +24,7 @@ STROKE = Stroke(at_step=800, alive=True, returncode=-signal.SIGKILL, left=0, in_
 
 def rows(*, live=(), others=None):
     """What is found where some websites are live, and others have so many rows in so many tables."""
-    found = {table: dict.fromkeys(live, 2) for table in SEEDED} | {LOG: dict.fromkeys(live, 7)}
+    found = {table: dict.fromkeys(live, 2) for table in SEEDED} | {LOG: dict.fromkeys(live, STEPS)}
     for table, counts in (others or {}).items():
         found[table] |= counts
     return found
@@ -41,7 +42,7 @@ def make_results(**measured):
 
 
 def test_all_live_is_exact():
-    """Every website is live, with its seven log rows and the rows of its pack."""
+    """Every website is live, with a log row for each step and the rows of its pack."""
     found = reckon(3, dict.fromkeys((1, 2, 3), "live"), rows(live=(1, 2, 3)), PACKS)
     assert found == Reckoning(3, live=3, stuck=0, lost=0, doubled=0, missing=0)
     assert found.exact
@@ -57,7 +58,7 @@ def test_a_website_without_a_row_is_lost_and_one_under_way_is_stuck():
 
 def test_rows_beyond_and_below_what_a_state_promises_are_counted():
     """A step that was carried out twice doubles rows, one that was torn misses some: neither hides the other."""
-    others = {"pwb_links": {1: 4}, "pwb_field_keys": {2: 1}, LOG: {2: 8}}
+    others = {"pwb_links": {1: 4}, "pwb_field_keys": {2: 1}, LOG: {2: STEPS + 1}}
     found = reckon(2, {1: "live", 2: "live"}, rows(live=(1, 2), others=others), PACKS)
     assert (found.doubled, found.missing) == (2 + 1, 1)
     assert not found.exact

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from consumer.backoff import Backoff
-from consumer.broker import BrokerError, Message, Nacked, PublisherSession
-from consumer.gate import Gate
-from consumer.publisher import AWAY, Publisher
+from consumer.broker.protocol import BrokerError, Message, NackedError, PublisherSession
+from consumer.worker.gate import ClosedBy, Gate
+from consumer.worker.publisher import Publisher
+from consumer.worker.reconnect_backoff import Backoff
 from tests.factories import TOPOLOGY
 
 
@@ -20,9 +20,14 @@ class Refusing(PublisherSession):
     def __init__(self, queues: set[str]) -> None:
         self.closed = asyncio.Event()
         self.queues = queues
+        self.lacking: str | None = None
+
+    @property
+    def refusal(self) -> str | None:
+        return self.lacking
 
     async def publish_all(self, messages: Sequence[Message]) -> list[BrokerError | None]:
-        return [Nacked("refused") if message.routing_key in self.queues else None for message in messages]
+        return [NackedError("refused") if message.routing_key in self.queues else None for message in messages]
 
     async def close(self) -> None:
         self.closed.set()
@@ -52,7 +57,7 @@ async def publishing(broker: Any, refusal_seconds: float) -> AsyncIterator[Publi
     publisher = Publisher(broker, gate, Backoff(0, 0), refusal_seconds=refusal_seconds)
     running = asyncio.create_task(publisher.run())
     async with asyncio.timeout(5):
-        await gate.passed()
+        await gate.wait_open()
     try:
         yield publisher
     finally:
@@ -68,11 +73,11 @@ async def test_a_session_that_only_refuses_is_replaced() -> None:
         assert not broker.opened[0].closed.is_set(), "once is no reason"
         broker.queues = set()
         (second,) = await publisher.publish_all([to(TOPOLOGY.commands)])
-        assert isinstance(first, Nacked)
-        assert isinstance(second, Nacked), "the answer stays what it was"
+        assert isinstance(first, NackedError)
+        assert isinstance(second, NackedError), "the answer stays what it was"
         assert broker.opened[0].closed.is_set()
         async with asyncio.timeout(5):
-            while AWAY in publisher._gate.reasons or len(broker.opened) < 2:
+            while ClosedBy.PUBLISHING in publisher._gate.reasons or len(broker.opened) < 2:
                 await asyncio.sleep(0)
         assert await publisher.publish_all([to(TOPOLOGY.commands)]) == [None]
         assert len(broker.opened) == 2
@@ -90,3 +95,27 @@ async def test_a_session_that_is_believed(refusal_seconds: float) -> None:
                 assert await publisher.publish_all([to(TOPOLOGY.commands)]) == [None]
                 broker.opened[0].queues = {TOPOLOGY.commands}
     assert len(broker.opened) == 1
+
+
+@pytest.mark.parametrize("refusal", [None, "user signup has no right to publish"])
+async def test_a_refused_session_is_tried_again_ever_more_rarely(refusal: str | None) -> None:
+    """Connecting goes well each time where publishing is forbidden: only a connection that was lost is opened again
+    soon."""
+    bounds: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        bounds.append(seconds)
+        await asyncio.sleep(0)
+
+    broker = Sessions(set())
+    backoff = Backoff(1, 8, uniform=lambda _, bound: bound, sleep=sleep)
+    running = asyncio.create_task(Publisher(broker, Gate(), backoff).run())
+    async with asyncio.timeout(5):
+        while len(bounds) < 4:
+            if broker.opened:
+                broker.opened[-1].lacking = refusal
+                broker.opened[-1].closed.set()
+            await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert bounds[:4] == ([1, 1, 1, 1] if refusal is None else [1, 2, 4, 8])

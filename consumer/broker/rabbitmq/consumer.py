@@ -1,0 +1,134 @@
+"""Consumes from RabbitMQ on a connection of its own: deliveries in, acks and nacks out."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from consumer.broker.protocol import BrokerError, ConsumerSession, Delivery, QueueCounts, Right
+from consumer.broker.rabbitmq.connection import CLOSE_SECONDS, RabbitConnection
+from consumer.broker.rabbitmq.frame_reader import ReceivedMessage
+from consumer.broker.rabbitmq.frame_writer import ack_frame, nack_frame
+
+OMITTED_PROPERTIES = frozenset({"message_id", "message_type", "headers", "cluster_id"})
+"""Properties that a delivery has as fields of its own, or not at all."""
+
+
+class RabbitConsumer(ConsumerSession):
+    """A connection that only consumes."""
+
+    def __init__(self, connection: RabbitConnection) -> None:
+        self.closed = connection.closed
+        self._connection = connection
+        self._consumer_tags: list[str] = []
+        self._receivers: dict[str, Callable[[Delivery], None]] = {}
+        self._unsettled: set[int] = set()
+        self._last_tag = 0
+        self._in_order = True
+        connection.frame_reader.on_message = self._delivered
+
+    async def consume(self, queue: str, prefetch: int, on_delivery: Callable[[Delivery], None]) -> None:
+        """Start to receive from a queue, with a prefetch of its own."""
+        self._receivers[queue] = on_delivery
+        async with self._connection.rpc(f"cannot consume {queue}", Right("read", queue)):
+            await self._connection.channel.basic_qos(prefetch_count=prefetch)
+            # The consumer tag is the queue's name, so that each delivery says where it comes from.
+            await self._connection.channel.basic_consume(queue, unused_callback, consumer_tag=queue)
+        self._consumer_tags.append(queue)
+
+    def _delivered(self, message: ReceivedMessage) -> None:
+        receiver = self._receivers.get(message.consumer_tag or "")
+        if receiver is None or self.closed.is_set():
+            return
+        delivery = _delivery(message, self)
+        self._in_order &= delivery.tag == self._last_tag + 1
+        self._last_tag = delivery.tag
+        self._unsettled.add(delivery.tag)
+        receiver(delivery)
+
+    async def stop_consuming(self) -> None:
+        """Cancel our consumers. On a dead session there is nothing left to stop."""
+        consumer_tags, self._consumer_tags = self._consumer_tags, []
+        with suppress(BrokerError):
+            for consumer_tag in consumer_tags:
+                if not self.closed.is_set():
+                    async with self._connection.rpc("cannot stop consuming"):
+                        await self._connection.channel.basic_cancel(consumer_tag)
+
+    async def ack_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Settle deliveries, each once; they are on their way when this returns, in order with all that follows.
+
+        All are written at once, and those before which nothing is unsettled in one frame: to a quorum queue each frame
+        is a command of its own.
+        """
+        tags = self._settle(deliveries)
+        if not tags:
+            return
+        first = min(self._unsettled, default=self._last_tag + 1) if self._in_order else 0
+        before_first = {tag for tag in tags if tag < first}
+        channel = self._connection.channel.number
+        acks = [ack_frame(channel, max(before_first), multiple=True)] if before_first else []
+        acks += [ack_frame(channel, tag) for tag in sorted(tags - before_first)]
+        self._connection.write(b"".join(acks))
+
+    async def nack_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Return deliveries to their queues; in one frame, if they are all that is unsettled."""
+        tags = self._settle(deliveries)
+        if not tags:
+            return
+        channel = self._connection.channel.number
+        if self._unsettled:
+            self._connection.write(b"".join(nack_frame(channel, tag) for tag in sorted(tags)))
+        else:
+            self._connection.write(nack_frame(channel, max(tags), multiple=True))
+
+    def _settle(self, deliveries: Sequence[Delivery]) -> set[int]:
+        """Return the tags that are still to be settled, each once: settling it again, or on another session, would
+        close the channel for all."""
+        if self.closed.is_set():
+            return set()
+        tags = {item.tag for item in deliveries if item.session is self} & self._unsettled
+        self._unsettled -= tags
+        return tags
+
+    async def counts(self, queue: str) -> QueueCounts:
+        """Ask on this very channel; a dead one does not reply."""
+        async with self._connection.rpc(f"cannot count {queue}"):
+            reply = await self._connection.channel.queue_declare(queue, passive=True)
+        return QueueCounts(reply.message_count or 0, reply.consumer_count or 0)
+
+    async def close(self) -> None:
+        """Close channel and connection, behind our acks.
+
+        A channel of RabbitMQ's holds acks back while many are on their way to a quorum queue, and forgets those when it
+        is closed (measured: 17 of 50 came again); cancelling the consumer makes it pass them on.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.stop_consuming()
+        await self._connection.close()
+
+
+async def unused_callback(_: object) -> None:
+    """Do nothing: aiormq requires a callback, but the frame reader intercepts deliveries before it."""
+
+
+def _delivery(message: ReceivedMessage, session: ConsumerSession) -> Delivery:
+    properties = message.properties
+    return Delivery(
+        body=b"".join(message.body_parts),
+        message_id=properties.get("message_id") or None,
+        type=properties.get("message_type") or None,
+        exchange=message.exchange,
+        routing_key=message.routing_key,
+        queue=message.consumer_tag or "",
+        redelivered=message.redelivered,
+        headers=properties.get("headers") or {},
+        properties={
+            name: value
+            for name, value in properties.items()
+            if name not in OMITTED_PROPERTIES and value not in (None, "")
+        },
+        tag=message.delivery_tag,
+        session=session,
+        refused_headers=message.refused_headers,
+    )

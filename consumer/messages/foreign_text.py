@@ -1,0 +1,33 @@
+"""Text that somebody else chose, made fit to be shown: nothing in it moves a cursor, changes a colour, reverses the
+direction of a text or begins a line. Pure; whoever writes to a log, a page or a terminal passes such text through here.
+
+What does not print is escaped as Python writes it; nothing is lost, unless a length is asked for.
+"""
+
+import re
+
+PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/*#-]*", re.ASCII)
+"""Ids as programs choose them: UUIDs, message types, names of packs and queues. They need no quotes."""
+MAX_ID_CHARACTERS = 64
+"""So many characters of an id are shown: a UUID has 36, the longest message type of ours 33, a pack's name 64."""
+MORE = "…"
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Return a text with all that does not print escaped, line feeds too; `keep` has the characters that may stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
+def bounded(text: str, longest: int) -> str:
+    """Return a text on one line, of at most `longest` characters; one that was cut ends in an ellipsis."""
+    shown = printable(text[: longest + 1])
+    return shown if len(shown) <= longest else shown[: longest - 1] + MORE
+
+
+def identifier(text: str, longest: int = MAX_ID_CHARACTERS) -> str:
+    """Return an id that somebody else chose, cut to `longest` characters; quoted where it does not look like an id."""
+    if len(text) <= longest and PLAIN_ID.fullmatch(text):
+        return text
+    return f"'{bounded(text, longest)}'"

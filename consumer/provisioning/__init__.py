@@ -1,0 +1,1 @@
+"""The use case: lock the website, plan, take the step, judge, write. Read `use_case` first."""

@@ -1,2 +1,0 @@
--- Somebody else may take the census.
-SELECT pg_advisory_unlock(hashtext('provisioner census'))

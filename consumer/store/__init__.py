@@ -1,0 +1,1 @@
+"""PostgreSQL as the service sees it: the pool, the statements and the schema."""

@@ -1,0 +1,1 @@
+"""The commands of `provisioner`, a module a noun. Each parses, calls, prints."""

@@ -1,0 +1,1 @@
+"""The commands of dead letters: they look at them, or act on them."""

@@ -1,0 +1,1 @@
+"""The commands of websites: signups, status, lists, verbs, failures, requeue."""

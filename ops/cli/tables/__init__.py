@@ -1,0 +1,1 @@
+"""Tables and texts that commands print on a terminal, by noun. Know no database and no broker."""

@@ -1,0 +1,1 @@
+"""Dead letters: leased, filtered, listed, forecast, redriven, edited, discarded."""

@@ -1,0 +1,231 @@
+"""Reads of dead letters: filtered, listed, grouped, complete. Takes none out of the queue.
+
+Nothing in them can be trusted: whoever may publish may publish straight into their queue.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from consumer.broker.protocol import Broker, Delivery
+from consumer.broker.topology import Topology
+from consumer.domain.outcomes import Reason
+from consumer.messages.foreign_text import printable
+from consumer.messages.inbound import PoisonError, parse_body
+from consumer.messages.inbound_contracts import MAX_ID, WEBSITE_CREATED
+from ops.dead_letters.broker_deaths import broker_death
+from ops.dead_letters.lease import MAX_LEASED, leased
+from ops.text.fingerprint import fingerprint, group_id
+from ops.text.masking import masked
+from ops.text.printable import escaped
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterFilter:
+    """Which dead letters are selected; an empty field selects all.
+
+    `reason`: their x-reason, or the broker's. `text`: part of their error, or of their body. `group`: as
+    `group_dead_letters` names it. Ages are counted in seconds from when they failed; a dead letter without that
+    time has no age.
+    """
+
+    message_ids: frozenset[str] = frozenset()
+    reason: str | None = None
+    type: str | None = None
+    website_id: int | None = None
+    text: str | None = None
+    older_seconds: float | None = None
+    newer_seconds: float | None = None
+    group: str | None = None
+
+    def matches(self, summary: Mapping[str, Any], body: bytes = b"") -> bool:
+        """Say whether a dead letter is selected, by its summary as the asker sees it; without its body, `text` is
+        sought in its error."""
+        age = _age(summary["failed_at"])
+        return (
+            (not self.message_ids or not self.message_ids.isdisjoint(spellings(summary["message_id"])))
+            and (self.reason is None or self.reason in spellings(summary["reason"]))
+            and (self.type is None or self.type in spellings(summary["type"]))
+            and self.website_id in (None, summary["website_id"])
+            and (self.older_seconds is None or (age is not None and age >= self.older_seconds))
+            and (self.newer_seconds is None or (age is not None and age <= self.newer_seconds))
+            and (self.text is None or self._has_text(summary["error"], body))
+            and self.group in (None, self.group and group_of_dead_letter(summary))
+        )
+
+    def _has_text(self, error: str | None, body: bytes) -> bool:
+        text = str(self.text).lower()
+        return text in (error or "").lower() or text in body.decode(errors="replace").lower()
+
+
+ALL = DeadLetterFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterList:
+    """Selected dead letters, the latest first, and how many more the queue has than one lease takes."""
+
+    deliveries: list[Delivery]
+    beyond_limit: int
+
+
+async def find_dead_letters(
+    broker: Broker, namespace: str, selection: DeadLetterFilter = ALL, *, whole: bool = True
+) -> DeadLetterList:
+    """Return the selected dead letters; each stays in the queue.
+
+    `whole`: whether the text of the filter is sought in bodies and addresses too.
+
+    Order in the queue is no promise (a quorum queue comes back shuffled after a reader dies), so they are sorted by the
+    time at which they failed.
+
+    Raises:
+        LeaseHeldError: another tool has them; what is left would look like all there is.
+    """
+    async with leased(broker, Topology(namespace).dead_letters) as lease:
+        deliveries, beyond_limit = lease.deliveries, lease.beyond_limit
+    found = []
+    for delivery in deliveries:
+        summary = summarize(delivery)
+        if selection.matches(summary if whole else masked(summary), delivery.body if whole else b""):
+            found.append((summary["failed_at"] or "", delivery))
+    latest_first = sorted(found, key=lambda pair: pair[0], reverse=True)
+    return DeadLetterList([delivery for _, delivery in latest_first], beyond_limit)
+
+
+def selection_digest(deliveries: Iterable[Delivery]) -> str:
+    """Return a digest of which dead letters these are: it differs as soon as one has come or gone."""
+    names = sorted(f"{delivery.message_id}:{summarize(delivery)['failed_at']}" for delivery in deliveries)
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
+
+
+def group_of_dead_letter(summary: Mapping[str, Any]) -> str:
+    """Return the short name of the group of a dead letter, by its summary."""
+    return group_id(f"{summary['reason']}: {summary['error']}")
+
+
+def group_dead_letters(summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return dead letters in groups of one reason and one fingerprint of the error, the largest first."""
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
+    for summary in summaries:
+        reason, cause = summary["reason"], fingerprint(str(summary["error"]))
+        group = groups.setdefault(
+            (reason, cause),
+            {"group": group_of_dead_letter(summary), "reason": reason, "cause": cause, "letters": 0, "types": [],
+             "first_at": None, "last_at": None, "example": summary["message_id"]},
+        )  # fmt: skip
+        group["letters"] += 1
+        if summary["type"] not in group["types"]:
+            group["types"].append(summary["type"])
+        times = [time for time in (group["first_at"], group["last_at"], summary["failed_at"]) if time]
+        group["first_at"], group["last_at"] = min(times, default=None), max(times, default=None)
+    return sorted(groups.values(), key=lambda group: -group["letters"])
+
+
+def full_record(delivery: Delivery, namespace: str) -> dict[str, Any]:
+    """Return a dead letter with all that is needed to send it again: its queue, headers, properties and body.
+
+    The body is `body` where it is text, `body_base64` where it is not; so are the values of headers,
+    `{"base64": "…"}` where they are bytes.
+    """
+    try:
+        body = {"body": delivery.body.decode()}
+    except UnicodeDecodeError:
+        body = {"body_base64": base64.b64encode(delivery.body).decode()}
+    return summarize(delivery) | {
+        "queue": target_queue(delivery, Topology(namespace)),
+        "headers": {name: _json_value(value) for name, value in delivery.headers.items()},
+        "properties": {name: _json_value(value) for name, value in delivery.properties.items()},
+        **body,
+    }
+
+
+def target_queue(delivery: Delivery, topology: Topology) -> str:
+    """Return the queue to which a dead letter goes back."""
+    return topology.signups if delivery.type == WEBSITE_CREATED else topology.commands
+
+
+def _json_value(value: Any) -> Any:
+    """Return a header's value as JSON has it."""
+    match value:
+        case bytes() | bytearray():
+            return {"base64": base64.b64encode(bytes(value)).decode()}
+        case datetime():
+            return value.isoformat()
+        case list():
+            return [_json_value(item) for item in value]
+        case dict():
+            return {str(name): _json_value(item) for name, item in value.items()}
+        case str() | int() | float() | bool() | None:
+            return value
+        case _:
+            return str(value)
+
+
+async def peek_dead_letters(broker: Broker, namespace: str, limit: int = MAX_LEASED) -> list[dict[str, Any]]:
+    """Return summaries of the dead letters that no tool has leased, the latest first: without waiting for a lease."""
+    found = [summarize(delivery) for delivery in await broker.peek(Topology(namespace).dead_letters, limit)]
+    return sorted(found, key=lambda summary: summary["failed_at"] or "", reverse=True)
+
+
+def summarize(delivery: Delivery) -> dict[str, Any]:
+    """Return a dead letter as people read it, without its body: every value a text, a number or None."""
+    headers = delivery.headers
+    reason, error = _text(headers.get("x-reason")), _text(headers.get("x-error"))
+    failed_at, source = headers.get("x-failed-at"), headers.get("x-source-queue")
+    if delivery.refused_headers:
+        reason = Reason.POISON.value
+        error = f"{delivery.refused_headers}, and its reason with them; a redrive sends it without headers"
+    elif reason is None:
+        death = broker_death(headers)
+        reason, error, failed_at, source = death.reason, death.error, death.time, death.queue
+    return {
+        "message_id": delivery.message_id,
+        "type": delivery.type,
+        "website_id": _website_id(delivery.body),
+        "reason": reason,
+        "error": error,
+        "source_queue": _text(source),
+        "failed_at": _utc_time(failed_at),
+        "bytes": len(delivery.body),
+    }
+
+
+def spellings(value: Any) -> tuple[str, ...]:
+    """Return a sender's text as it is, and as it is shown to people, who copy it from there."""
+    text = str(value)
+    return (text, printable(text), escaped(text))
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, bytes | bytearray):
+        return bytes(value).decode(errors="replace")
+    return None if value is None else str(value)
+
+
+def _utc_time(value: Any) -> str | None:
+    """Return a time in UTC, so that times can be sorted as texts; None for what is none."""
+    try:
+        time = value if isinstance(value, datetime) else datetime.fromisoformat(_text(value) or "")
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _age(failed_at: str | None) -> float | None:
+    return None if failed_at is None else (datetime.now(UTC) - datetime.fromisoformat(failed_at)).total_seconds()
+
+
+def _website_id(body: bytes) -> int | None:
+    """Return the website that a body is about; None where it names none that could be there."""
+    try:
+        value = parse_body(body)
+    except PoisonError:
+        return None
+    website_id = value.get("website_id") if isinstance(value, dict) else None
+    valid = isinstance(website_id, int) and not isinstance(website_id, bool) and 1 <= website_id <= MAX_ID
+    return website_id if valid else None

@@ -1,0 +1,51 @@
+"""The original message of a dead letter, as it is sent back; and that as it will be delivered. Sends nothing."""
+
+from dataclasses import replace
+
+from consumer.broker.protocol import Delivery, Message
+from consumer.broker.topology import Topology
+from consumer.messages.authors import MAX_NAME, REDRIVEN_BY_HEADER, USER_ID_HEADER, original_user
+from consumer.messages.outbound_dead_letters import OWN_HEADERS
+from ops.audit.trail import storable
+from ops.dead_letters.queries import target_queue
+
+ADDED_BY_BROKERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
+
+
+def original_message(delivery: Delivery, topology: Topology, *, redriven_by: str | None = None) -> Message:
+    """Return the message as its sender meant it, addressed straight to its queue. It names its author, and carries the
+    user of whoever redrives it; `redriven_by` is the person."""
+    headers = {
+        name: value
+        for name, value in delivery.headers.items()
+        if name not in (*OWN_HEADERS, REDRIVEN_BY_HEADER) and not name.startswith(ADDED_BY_BROKERS)
+    }
+    if user := original_user(delivery):
+        headers[USER_ID_HEADER] = user
+    if redriven_by:
+        headers[REDRIVEN_BY_HEADER] = storable(redriven_by)[:MAX_NAME]
+    return Message(
+        message_id=delivery.message_id or "",
+        type=delivery.type or "",
+        body=delivery.body,
+        exchange="",
+        routing_key=target_queue(delivery, topology),
+        mandatory=True,
+        headers=headers,
+        properties=delivery.properties,
+        carries_user_id=True,
+    )
+
+
+def as_redelivered(delivery: Delivery, message: Message) -> Delivery:
+    """Return a dead letter as it will be delivered once `message` has been sent in its place."""
+    return replace(
+        delivery,
+        message_id=message.message_id or None,
+        body=message.body,
+        headers=message.headers,
+        exchange=message.exchange,
+        routing_key=message.routing_key,
+        queue=message.routing_key,
+        refused_headers=None,  # it is sent without them
+    )

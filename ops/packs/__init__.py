@@ -1,0 +1,1 @@
+"""Seed packs: what there is, what is in one, and what is wrong with it."""

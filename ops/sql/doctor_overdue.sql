@@ -1,5 +1,0 @@
--- Websites whose time has come that long ago, and which no dispatcher has claimed. By the index on due times.
-SELECT id FROM pwb_websites
- WHERE provisioning_due_at < now() - $1::float8 * interval '1 second'
- ORDER BY provisioning_due_at
- LIMIT $2

@@ -1,0 +1,1 @@
+"""Worker processes: listed, paused and resumed, supervised, asked for their health."""

@@ -1,0 +1,1 @@
+"""Reads seed packs from disk into rows that can be inserted."""
