@@ -60,7 +60,7 @@ def test_every_file_that_is_read_at_run_time_is_in_the_wheel(wheel):
         "consumer/store/migrations/",
         "consumer/store/sql/unprepared/",
         "seeders/sql/",
-        "ops/sql/",
+        "ops/doctor/sql/",
         "ops/websites/sql/",
     ):
         assert [name for name in names if name.startswith(kind)], f"no {kind}*.sql"

@@ -262,8 +262,8 @@ async def test_no_error_has_a_password(amqp_url, url) -> None:
 class Tunnel:
     """A TCP proxy that can stop passing anything on, and keep the sockets open."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, amqp_url: str) -> None:
+        self._far = urlsplit(amqp_url)
         self._passing = asyncio.Event()
         self._passing.set()
         self._writers: list[asyncio.StreamWriter] = []
@@ -273,7 +273,8 @@ class Tunnel:
     async def open(self) -> AsyncIterator[str]:
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         try:
-            yield f"amqp://guest:guest@127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            login = self._far.netloc.rpartition("@")[0]
+            yield f"amqp://{login}@127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         finally:
             server.close()
             for writer in self._writers:
@@ -287,7 +288,7 @@ class Tunnel:
         self._passing.clear()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        far_reader, far_writer = await asyncio.open_connection(self._far.hostname, self._far.port)
         self._writers += [writer, far_writer]
         for source, target in ((reader, far_writer), (far_reader, writer)):
             self._tasks.add(asyncio.create_task(self._pass(source, target)))
@@ -304,7 +305,7 @@ class Tunnel:
 
 async def test_a_silent_broker_is_down_in_time(amqp_url, topology) -> None:
     """With a silent peer, publish and counts end in BrokerDownError, sessions close, and all of it is bounded."""
-    tunnel = Tunnel(urlsplit(amqp_url).port or 0)
+    tunnel = Tunnel(amqp_url)
     loop = asyncio.get_running_loop()
     before = asyncio.all_tasks()
     async with tunnel.open() as url:
@@ -339,7 +340,7 @@ async def test_a_silent_broker_is_down_in_time(amqp_url, topology) -> None:
 @pytest.mark.parametrize("reason", [asyncio.CancelledError(), asyncio.CancelledError, None], ids=repr)
 async def test_a_client_that_closes_cancels_nobody(amqp_url, topology, reason) -> None:
     """Whatever aiormq ends a connection with, callers get BrokerDownError, and at once: nobody cancelled them."""
-    tunnel = Tunnel(urlsplit(amqp_url).port or 0)
+    tunnel = Tunnel(amqp_url)
     async with tunnel.open() as url:
         publisher = await RabbitBroker(url).open_publisher()
         tunnel.freeze()  # no confirm comes any more

@@ -308,7 +308,8 @@ class Scene:
                 self.events.append({"message_id": message.message_id, "type": message.type, "body": body})
             async with self.connection() as connection:
                 rows = await connection.fetch("SELECT website_id, seq FROM provisioning_transitions")
-            known = {(event["body"]["website_id"], event["body"]["seq"]) for event in self.events}
+            # That a signup was rejected is an event without a transition.
+            known = {(event["body"]["website_id"], event["body"].get("seq")) for event in self.events}
             return {(row["website_id"], row["seq"]) for row in rows} <= known
 
         await until(told, 10, "an event of each transition")

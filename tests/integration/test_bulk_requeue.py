@@ -253,7 +253,7 @@ async def test_a_website_is_explained(start: Start, store: Store, tmp_path: Path
         explained = await explain_website(store, service.broker, NAMESPACE, 1, library(tmp_path))
         assert explained["waits_for"]["kind"] == "people"
         assert explained["last_error"]["error"] == "Links creation failed - need at least 3, have 2"
-        (requeued, _) = explained["may"]
+        requeued = explained["may"][0]
         assert requeued["would"].endswith("then fail again: links (have 2, need 3)")
         assert [need["key"] for need in explained["requirements"]] == [requirement.key for requirement in REQUIREMENTS]
         unmet = [need["key"] for need in explained["requirements"] if not need["met"]]
@@ -265,7 +265,11 @@ async def test_a_website_is_explained(start: Start, store: Store, tmp_path: Path
             3,
             False,
         )
-        assert {item["verb"]: item["works"] for item in explained["may"]} == {"requeue": True, "terminate": True}
+        assert {item["verb"]: item["works"] for item in explained["may"]} == {
+            "requeue": True,
+            "terminate": True,
+            "erase": True,
+        }
 
         await service.created(7, auto_go_live=False)
         await service.reaches(7, "ready")
