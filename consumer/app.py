@@ -16,23 +16,23 @@ from consumer.factories import make_broker, make_packs, make_store
 from consumer.monitoring.cluster_metrics import ClusterMetrics
 from consumer.monitoring.health import Health
 from consumer.monitoring.http_server import HttpServer
-from consumer.monitoring.prometheus_page import PrometheusPage
+from consumer.monitoring.worker_metrics_page import WorkerMetricsPage
 from consumer.provisioning.use_case import Policy, ProvisioningUseCase
 from consumer.store.database import Store
 from consumer.telemetry.logs import log
 from consumer.worker.buffer import Buffer
 from consumer.worker.database_recovery import DatabaseProbe, raise_for_wrong_setting
+from consumer.worker.delivery_loop import Worker
 from consumer.worker.delivery_settlement import Settlement
 from consumer.worker.due_dispatcher import Dispatcher
 from consumer.worker.gate import ClosedBy, Gate
-from consumer.worker.heartbeat_and_pause import Heartbeat
-from consumer.worker.publisher import Publisher
+from consumer.worker.heartbeat import Heartbeat
+from consumer.worker.publishing_connection import Publisher
 from consumer.worker.reconnect_backoff import Backoff
 from consumer.worker.signup_admission import Admission
-from consumer.worker.stop_signals import on_parent_gone, stop_signals
+from consumer.worker.stop_requests import on_parent_gone, stop_signals
 from consumer.worker.subscriber import Subscriber
 from consumer.worker.view_refresher import ViewRefresher
-from consumer.worker.worker_loop import Worker
 from seeders import PackLibrary, Seeders
 
 CANCEL_AGAIN_SECONDS = 0.25
@@ -126,8 +126,8 @@ class App:
         self.cluster_metrics = ClusterMetrics(
             self.store, self.broker, self.topology, self.gate, interval_seconds=settings.census_seconds
         )
-        prometheus_page = PrometheusPage(self, self.cluster_metrics)
-        routes = {**Health(self).routes, "/metrics": prometheus_page.respond}
+        metrics_page = WorkerMetricsPage(self, self.cluster_metrics)
+        routes = {**Health(self).routes, "/metrics": metrics_page.respond}
         self.http_server = HttpServer(routes) if settings.serves_health else None
 
     def _backoff(self) -> Backoff:

@@ -3,9 +3,9 @@
 from seeders.loading.pack_library import PackLibrary
 from seeders.pack import Pack
 from seeders.pack_problems import PackError, PackProblem
-from seeders.seeded_website import NamedOwner, Tenant
 from seeders.seeding import Fallback, Seeders
 from seeders.step_bindings import BINDINGS, seeds
+from seeders.website_to_seed import NamedOwner, Tenant
 
 __all__ = [
     "BINDINGS",

@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import Any
 
 from seeders.pack import Pack
-from seeders.seeded_website import Tenant
 from seeders.sql_loader import read_statements
+from seeders.website_to_seed import Tenant
 
 Needs = dict[str, tuple[str, tuple[str, ...]]]
 TIMES = ("created_at", "updated_at")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seeders.inserts import SQL
-from seeders.seeded_website import NamedOwner
+from seeders.website_to_seed import NamedOwner
 
 
 async def insert_users(connection: Any, owners: Sequence[NamedOwner]) -> None:

@@ -13,8 +13,8 @@ from seeders.inserts import INSERTS, SQL, Insert, Pair, rows_of
 from seeders.loading.pack_library import PackLibrary, pack_name
 from seeders.pack import Pack
 from seeders.pack_problems import PackError
-from seeders.seeded_website import Tenant
 from seeders.step_bindings import BINDINGS, FromPack, FromSignup
+from seeders.website_to_seed import Tenant
 from statemachine import STEP_OF, STEPS, Facts, Requirement, Trigger, needed, unmet
 
 COUNTS = {

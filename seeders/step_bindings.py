@@ -14,7 +14,7 @@ from seeders.default_rows import DEFAULTS
 from seeders.inserts import Compose, Table, agencies, counted, joined, remark_nameless, rows_of
 from seeders.owners import insert_owner_memberships
 from seeders.pack import Pack
-from seeders.seeded_website import NamedOwner, Tenant
+from seeders.website_to_seed import NamedOwner, Tenant
 from statemachine import STEPS, Facts, Step, Trigger, needed
 
 GIVEN = frozenset({"subdomain"})

@@ -16,16 +16,16 @@ from typing import Any
 
 def die_of(words: str) -> None:
     """Make this process one that a message with these words in it kills."""
-    import consumer.worker.worker_loop
+    import consumer.worker.delivery_loop
 
-    honest = consumer.worker.worker_loop.decode
+    honest = consumer.worker.delivery_loop.decode
 
     def deadly(delivery: Any) -> Any:
         if words.encode() in delivery.body:
             os._exit(137)
         return honest(delivery)
 
-    consumer.worker.worker_loop.decode = deadly
+    consumer.worker.delivery_loop.decode = deadly
 
 
 def serve() -> None:

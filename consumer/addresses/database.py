@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
+from consumer.addresses.libpq_service_check import check_service
 from consumer.addresses.mistaken_forms import refuse_other_forms
-from consumer.addresses.service_file import check_service
 from consumer.addresses.uri import AddressError, Uri, check_host, one_of, parse_port, parse_uri, unknown_parameter
 
 SCHEMES = ("postgresql", "postgres")

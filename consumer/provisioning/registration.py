@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from consumer.domain.outcomes import Rejected
 from consumer.domain.records import Locked, StoredOwners
 from consumer.messages.inbound import Command
+from consumer.provisioning.judgement import OwnersById
 from consumer.provisioning.planning import named_owner, named_user, unknown_user, user_taken
 from consumer.provisioning.signup_conflicts import users_to_compare
-from consumer.provisioning.write_builder import OwnersById
-from consumer.store.statements import Transaction
+from consumer.store.connection_statements import Transaction
 from seeders.owners import insert_users
 from statemachine import Trigger
 

@@ -19,6 +19,7 @@ from consumer.domain.records import Attempt, Locked, Move, StoredOwners
 from consumer.error_classification import DOUBLED_ROWS, Defect, IdTakenError, Permanent, Transient, classify
 from consumer.failpoints import reach
 from consumer.messages.inbound import Command
+from consumer.provisioning.judgement import Judgement, Policy, seeded_properties
 from consumer.provisioning.owner_spellings import as_users_spell
 from consumer.provisioning.planning import (
     Planned,
@@ -31,10 +32,9 @@ from consumer.provisioning.planning import (
 )
 from consumer.provisioning.registration import NOTHING, Registration, insert_named_users, register, stored_owners
 from consumer.provisioning.signup_conflicts import ContradictedError, is_conflict
-from consumer.provisioning.write_builder import Policy, WriteBuilder, seeded_properties
+from consumer.store.connection_statements import Transaction
 from consumer.store.database import Store
 from consumer.store.sequences import MENDS, IdSequences
-from consumer.store.statements import Transaction
 from consumer.telemetry import metrics
 from seeders import Fallback, Seeders, Tenant
 from statemachine import Facts, Trigger, is_step
@@ -68,7 +68,7 @@ class ProvisioningUseCase:
         self._ids = IdSequences(store)
         self._seeders = seeders
         self._policy = policy
-        self._writes = WriteBuilder(policy, uniform)
+        self._judgement = Judgement(policy, uniform)
         self._on_properties = on_properties
 
     async def batch(self, commands: Sequence[Command], *, alone: bool = False) -> list[Outcome]:
@@ -139,7 +139,7 @@ class ProvisioningUseCase:
             if users_are_there and any(_lacks_named_owner(item, facts[item.website.id]) for item in planned):
                 raise UserSkippedError
             judged = {
-                item.website.id: self._writes.judge(item, facts[item.website.id], fallbacks.get(item.website.id))
+                item.website.id: self._judgement.judge(item, facts[item.website.id], fallbacks.get(item.website.id))
                 for item in planned
             }
             await reach("judged")
@@ -177,7 +177,7 @@ class ProvisioningUseCase:
         """Prove the guards of states that no transition of this service led to; return what stops their websites."""
         unproven = [item for item in planned if item.proves_guards]
         facts = await _facts(unit, unproven)
-        judged = {item.website.id: self._writes.judge_states_before(item, facts[item.website.id]) for item in unproven}
+        judged = {item.website.id: self._judgement.judge_earlier(item, facts[item.website.id]) for item in unproven}
         return {website_id: item for website_id, item in judged.items() if item}
 
     async def _step(self, unit: Transaction, planned: Sequence[Planned], *, careful: bool) -> dict[int, Fallback]:
@@ -219,7 +219,7 @@ class ProvisioningUseCase:
         website_id = item.website.id
         facts = (await _facts(unit, [item]))[website_id]
         final = isinstance(fault, Permanent)
-        judged = self._writes.attempt_or_failure(item, fault.error, fault.cause, facts, None, final=final)
+        judged = self._judgement.attempt_or_failure(item, fault.error, fault.cause, facts, None, final=final)
         return (await self._write(unit, {website_id: judged}))[website_id]
 
 

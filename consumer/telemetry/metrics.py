@@ -1,7 +1,8 @@
 """Metrics that a worker process counts and times while it works. Knows prometheus-client; keeps every label bounded.
 
-Counted once a batch wherever that is possible. The gauges of the process are in `consumer.monitoring.prometheus_page`;
-what the database has to be asked for is in `consumer.monitoring.cluster_metrics`.
+Counted once a batch wherever that is possible. The gauges of the process are in
+`consumer.monitoring.worker_metrics_page`; what the database has to be asked for is in
+`consumer.monitoring.cluster_metrics`.
 """
 
 from collections import Counter as Tally

@@ -36,7 +36,7 @@ from consumer.store.database import Store
 from consumer.telemetry.logs import log
 from consumer.worker.buffer import BufferedDelivery
 from consumer.worker.gate import ClosedBy, Gate
-from consumer.worker.publisher import Publisher
+from consumer.worker.publishing_connection import Publisher
 from consumer.worker.signup_admission import Admission
 
 BARE_ROUNDS = 5

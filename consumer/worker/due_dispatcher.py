@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from consumer.broker.protocol import BrokerError, Message, NackedError
 from consumer.broker.topology import Topology
-from consumer.domain.foreign_states import our_state
+from consumer.domain.product_states import our_state
 from consumer.domain.records import Claim, LogRow
 from consumer.error_classification import Infrastructure, classify
 from consumer.failpoints import reach
@@ -16,7 +16,7 @@ from consumer.store.database import Store
 from consumer.telemetry import metrics
 from consumer.telemetry.logs import log
 from consumer.worker.gate import ClosedBy, Gate
-from consumer.worker.publisher import Publisher
+from consumer.worker.publishing_connection import Publisher
 from statemachine import next_trigger
 
 UNCONFIRMED_SECONDS = 10.0

@@ -16,7 +16,7 @@ from consumer.store.database import Store
 from consumer.store.sequences import mend_sequences
 from consumer.telemetry.logs import log
 from ops.audit.identity_proof import UNPROVEN, Proof
-from ops.audit.lines import audit_log, is_denial
+from ops.audit.log_file import audit_log, is_denial
 from ops.errors.reports import report_error
 from seeders.sql_loader import read_statements
 

@@ -23,7 +23,7 @@ from typing import Any, TextIO
 from consumer.addresses.uri import AddressError, parse_uri
 from consumer.broker.protocol import Broker, BrokerError
 from consumer.broker.topology import Topology
-from consumer.worker.stop_signals import stop_signals
+from consumer.worker.stop_requests import stop_signals
 from ops.cli.output import fail, warn
 from ops.cli.tables.columns import console
 

@@ -75,7 +75,7 @@ class OneLineErrors(click.Group):
 
     def _end(self, error: BaseException) -> NoReturn:
         """Report an error in one line, and end with its exit code."""
-        from ops.audit.lines import audit_log, is_denial
+        from ops.audit.log_file import audit_log, is_denial
         from ops.errors.reports import report_error
 
         if is_denial(error) and not audit_log.written:
@@ -90,7 +90,7 @@ class OneLineErrors(click.Group):
     def _log_denied(self, error: BaseException) -> None:
         """Write the audit line of a command that PostgreSQL or RabbitMQ denied before any action had begun."""
         from ops.audit.identity_proof import local_proof
-        from ops.audit.lines import audit_log
+        from ops.audit.log_file import audit_log
         from ops.errors.reports import report_error
 
         proof = local_proof()

@@ -26,7 +26,7 @@ def settings_or_exit(*, inprocess: bool = False) -> Settings:
     try:
         settings = load_settings()
         if settings.audit_log:
-            from ops.audit.lines import audit_log
+            from ops.audit.log_file import audit_log
 
             audit_log.configure(settings.audit_log)
     except SettingsError as wrong:
@@ -89,7 +89,7 @@ class Audited:
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         """Write the line; an error is raised on."""
         from ops.audit.identity_proof import local_proof
-        from ops.audit.lines import audit_log, is_denial
+        from ops.audit.log_file import audit_log, is_denial
         from ops.audit.trail import end_text
 
         proof = local_proof(self._settings)

@@ -20,7 +20,7 @@ from consumer.factories import make_broker, make_packs, make_store
 from consumer.monitoring.http_server import cannot_listen
 from consumer.store.database import Store
 from consumer.telemetry.logs import log
-from consumer.worker.stop_signals import stop_signals
+from consumer.worker.stop_requests import stop_signals
 from ops.console import routes
 from ops.console.access.auth import Authenticator
 from ops.console.access.follow_tokens import FollowTokens

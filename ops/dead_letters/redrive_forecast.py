@@ -13,11 +13,12 @@ from uuid import UUID
 
 from consumer.broker.protocol import Delivery
 from consumer.broker.topology import Topology
-from consumer.domain.foreign_states import NOT_OURS, our_state
 from consumer.domain.outcomes import Ahead, Rejected, Stale
+from consumer.domain.product_states import NOT_OURS, our_state
 from consumer.domain.records import StoredOwners, Website
 from consumer.messages.inbound import Command, PoisonError, decode
 from consumer.messages.inbound_contracts import WebsiteCreated
+from consumer.provisioning.judgement import OwnersById
 from consumer.provisioning.planning import (
     Planned,
     contradiction,
@@ -29,9 +30,8 @@ from consumer.provisioning.planning import (
     user_taken,
 )
 from consumer.provisioning.signup_conflicts import users_to_compare
-from consumer.provisioning.write_builder import OwnersById
+from consumer.store.connection_statements import Queries, website_of
 from consumer.store.database import Store
-from consumer.store.statements import Queries, website_of
 from ops.dead_letters.queries import summarize
 from ops.dead_letters.redriven_messages import as_redelivered, original_message
 from seeders import seeds

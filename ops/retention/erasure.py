@@ -18,7 +18,7 @@ from ops.audit.identity_proof import UNPROVEN, Proof
 from ops.audit.trail import Action, ActionItem, AuditTrail
 from ops.dead_letters.lease import Lease, leased
 from ops.errors import InvalidInputError
-from ops.retention.targets import SQL, ErasureTarget
+from ops.retention.erasure_target import SQL, ErasureTarget
 
 ERASE = "erase"
 UNFINISHED = "not finished: run it again"

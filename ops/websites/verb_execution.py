@@ -5,13 +5,13 @@ from typing import Any, assert_never
 
 from consumer.broker.protocol import Broker, Message
 from consumer.broker.topology import Topology
-from consumer.domain.foreign_states import NOT_OURS, our_state
+from consumer.domain.product_states import NOT_OURS, our_state
 from consumer.store.database import Store
 from ops.audit.identity_proof import UNPROVEN, Proof
 from ops.audit.trail import Action, AuditTrail
 from ops.publishing import operator_command, publish_all, publishing
 from ops.retention.erasure import BeyondLeaseError, NotAtRestError, erase, refuse
-from ops.retention.targets import target_of
+from ops.retention.erasure_target import target_of
 from ops.websites import queries
 from ops.websites.audit_items import published_items, website_item
 from ops.websites.verb_registry import ERASE, Verb, why_left_alone, why_not_erased

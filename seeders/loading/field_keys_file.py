@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seeders.loading.entry_limits_and_repeats import refuse_doubles, refuse_repetitions, refuse_too_many
+from seeders.loading.entry_checks import refuse_doubles, refuse_repetitions, refuse_too_many
 from seeders.loading.file_models import FieldKeyModel
-from seeders.loading.model_field_types import Categories
 from seeders.loading.model_validation import ValuePath, named, validated
+from seeders.loading.pack_value_types import Categories
 from seeders.loading.problem_collector import FileProblems
 from seeders.loading.yaml_reader import Scalar, YamlMapping, YamlSequence, read_yaml
 from seeders.pack import FieldKeyEntry, Labels

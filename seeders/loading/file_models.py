@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from seeders.loading.model_field_types import (
+from seeders.loading.pack_value_types import (
     Cents,
     Count,
     Currency,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from seeders.loading.entry_limits_and_repeats import refuse_doubles, refuse_repetitions, refuse_too_many
+from seeders.loading.entry_checks import refuse_doubles, refuse_repetitions, refuse_too_many
 from seeders.loading.field_keys_file import read_field_keys
 from seeders.loading.file_models import (
     CURRENCY,

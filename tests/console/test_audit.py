@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 from starlette.requests import Request
 
-from ops.audit.lines import audit_log
+from ops.audit.log_file import audit_log
 from ops.console.access.auth import Authenticator
 from ops.console.access.quotas import OWN_REQUESTS, Holder, holder_of
 from ops.console.access.settings import ConsoleSettings

@@ -10,7 +10,7 @@ from playwright.async_api import Page, expect
 
 from consumer.broker.protocol import Message
 from consumer.broker.topology import Topology
-from ops.console.routes import failures
+from ops.console.routes import failed_websites
 from ops.publishing import publish_all, publishing
 from tests.console.conftest import OPERATOR, READER, SIGNUP, Console
 from tests.console.test_pages import page, sign_in
@@ -95,7 +95,7 @@ async def several(console: Console, count: int) -> str:
 
 async def test_a_requeue_is_followed_and_stopped(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that takes longer is running, says how far it is, and is stopped by operators alone."""
-    monkeypatch.setattr(failures, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(failed_websites, "WAIT_SECONDS", 0.01)
     group = await several(console, 5)
     async with console.client(OPERATOR) as client, console.client(READER) as reader:
         told = (await reader.get("/api/failures/preflight", params={"group": group})).json()

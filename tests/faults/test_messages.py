@@ -12,7 +12,7 @@ from typing import Any
 import aio_pika
 import pytest
 
-import consumer.worker.worker_loop
+import consumer.worker.delivery_loop
 from consumer.broker.protocol import Delivery
 from consumer.messages.inbound import Command, decode
 from consumer.messages.outbound import command_id
@@ -159,7 +159,7 @@ async def test_a_later_release_takes_what_this_one_could_not(start: Start, monke
         name = "provisioning.go_live" if renamed else delivery.type
         return decode(replace(delivery, type=name, routing_key=name or "", body=json.dumps(body).encode()))
 
-    monkeypatch.setattr(consumer.worker.worker_loop, "decode", of_tomorrow)
+    monkeypatch.setattr(consumer.worker.delivery_loop, "decode", of_tomorrow)
     async with start(broker) as service:
         assert len(await redrive(broker, NAMESPACE, DeadLetterFilter(reason="poison"))) == 2
         await service.reaches(1, "live")

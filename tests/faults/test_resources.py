@@ -17,7 +17,7 @@ import aio_pika
 import pytest
 
 import consumer.messages.outbound_dead_letters
-import consumer.worker.worker_loop
+import consumer.worker.delivery_loop
 from consumer.monitoring.http_server import CONNECTIONS
 from tests.factories import STEPS
 from tests.faults.conftest import Scaled

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 import consumer.provisioning.use_case
+import consumer.worker.delivery_loop
 import consumer.worker.delivery_settlement
-import consumer.worker.worker_loop
 from consumer.failpoints import reach as honest
 from tests.worker_processes import until
 
@@ -20,7 +20,7 @@ class Turnstile:
         self.standing: Counter[str] = Counter()
         self._shut: dict[str, tuple[int, int, asyncio.Event]] = {}
         monkeypatch.setattr(consumer.provisioning.use_case, "reach", self.reach)
-        monkeypatch.setattr(consumer.worker.worker_loop, "reach", self.reach)
+        monkeypatch.setattr(consumer.worker.delivery_loop, "reach", self.reach)
         monkeypatch.setattr(consumer.worker.delivery_settlement, "reach", self.reach)
 
     def shut(self, name: str, skip: int = 0, count: int = 1) -> None:

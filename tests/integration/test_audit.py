@@ -16,7 +16,7 @@ from consumer.config import SettingsError
 from consumer.store import schema_installation
 from consumer.store.database import Store
 from ops.audit.identity_proof import Means, Proof
-from ops.audit.lines import AuditLog, audit_log, is_denial
+from ops.audit.log_file import AuditLog, audit_log, is_denial
 from ops.audit.queries import ActionFilter, action_details, find_actions, recent_actions
 from ops.audit.trail import ActionItem, AuditTrail
 from ops.errors import InvalidInputError, NotFoundError

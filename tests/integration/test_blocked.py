@@ -5,7 +5,7 @@ import asyncio
 from consumer.broker.protocol import BrokerDownError, Message
 from consumer.broker.rabbitmq.adapter import RabbitBroker
 from consumer.worker.gate import Gate
-from consumer.worker.publisher import Publisher
+from consumer.worker.publishing_connection import Publisher
 from consumer.worker.reconnect_backoff import Backoff
 from ops.sandbox.rabbitmq import RabbitServer
 from tests.worker_processes import until

@@ -14,7 +14,7 @@ from consumer.provisioning.use_case import Policy, ProvisioningUseCase
 from consumer.store.database import Store
 from consumer.worker.due_dispatcher import UNCONFIRMED_SECONDS, Dispatcher
 from consumer.worker.gate import Gate
-from consumer.worker.publisher import Publisher
+from consumer.worker.publishing_connection import Publisher
 from consumer.worker.reconnect_backoff import Backoff
 from seeders import PackLibrary, Seeders
 from statemachine import Trigger

@@ -15,7 +15,7 @@ from ops.errors import InvalidInputError, NotFoundError
 from ops.publishing import publish_all, publishing
 from ops.retention import erasure
 from ops.retention.erasure import NotAtRestError, erase
-from ops.retention.targets import ErasureTarget, find_target
+from ops.retention.erasure_target import ErasureTarget, find_target
 from ops.websites.event_replay import replay
 from ops.websites.queries import statuses
 from ops.websites.verb_execution import carry_out

@@ -13,14 +13,14 @@ import pytest_asyncio
 
 from consumer.broker.protocol import BrokerError, Message
 from consumer.broker.topology import Topology
-from consumer.domain.foreign_states import our_state
+from consumer.domain.product_states import our_state
 from consumer.store import schema_installation
 from consumer.store.database import Store
 from consumer.store.rules_template import Mode
 from consumer.store.schema_diff import inspect_schema
 from consumer.worker.due_dispatcher import Dispatcher
 from consumer.worker.gate import Gate
-from consumer.worker.publisher import Publisher
+from consumer.worker.publishing_connection import Publisher
 from consumer.worker.reconnect_backoff import Backoff
 from ops.doctor.schema_remarks import schema_remarks
 from statemachine import (

@@ -12,8 +12,8 @@ import pytest_asyncio
 from consumer.domain.outcomes import Held
 from consumer.messages.inbound import Command
 from consumer.provisioning.use_case import Policy, ProvisioningUseCase
+from consumer.store.connection_statements import SQL
 from consumer.store.database import Store
-from consumer.store.statements import SQL
 from seeders import PackLibrary, Seeders
 from statemachine import Trigger
 from tests.worker_processes import until

@@ -13,7 +13,7 @@ from consumer.store.migration_runner import MIGRATIONS, MigrationError, digest_o
 from consumer.store.rules_template import Mode
 from consumer.store.schema_diff import inspect_schema
 from ops.doctor.schema_checks import check_schema
-from statemachine.stored_definition import DEFINITION, Definition
+from statemachine.definition_in_database import DEFINITION, Definition
 from tests.factories import LIVE
 from tests.schema_files import CATALOGUE, SCHEMA, catalogue_text
 

@@ -22,7 +22,7 @@ from ops.audit.trail import ActionItem, AuditTrail
 from ops.doctor.findings import Level
 from ops.doctor.sequence_checks import check_sequences
 from ops.errors import InvalidInputError
-from ops.websites.submit_and_wait import reserve_ids
+from ops.websites.signup_submission import reserve_ids
 from seeders import PackLibrary, Seeders, inserts, seeding
 from statemachine import Trigger
 from tests.roles import as_role, with_password

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ops.websites.submit_and_wait import publish_signups, wait_for_signups
+from ops.websites.signup_submission import publish_signups, wait_for_signups
 from seeders.email_addresses import canonical_email
 from tests.service import NAMESPACE, SECONDS, starter
 

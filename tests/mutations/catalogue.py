@@ -47,7 +47,7 @@ MUTATIONS = (
         "ack before COMMIT",
         (
             (
-                "consumer/worker/worker_loop.py",
+                "consumer/worker/delivery_loop.py",
                 "            self._decode(executions)\n",
                 "            self._decode(executions)\n"
                 "            for buffered in batch:\n"
@@ -65,7 +65,7 @@ MUTATIONS = (
         "publish before COMMIT",
         (
             (
-                "consumer/worker/worker_loop.py",
+                "consumer/worker/delivery_loop.py",
                 "        while not stopping.is_set():\n",
                 "        settlement = self.settlement\n"
                 "        self.use_case.early = (settlement.publisher, settlement.topology)  # type: ignore\n"
@@ -87,7 +87,7 @@ MUTATIONS = (
         "ack whatever happened, as message.process() does",
         (
             (
-                "consumer/worker/worker_loop.py",
+                "consumer/worker/delivery_loop.py",
                 "            self._put_back("
                 "[execution.buffered for execution in executions if not execution.settled])\n",
                 "            for execution in executions:\n"
@@ -155,7 +155,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the log as it was before the lock is believed",
-        (("consumer/store/statements.py", ' or record["seen_seq"] != website.seq:\n', ":\n"),),
+        (("consumer/store/connection_statements.py", ' or record["seen_seq"] != website.seq:\n', ":\n"),),
         ("tests/simulation/test_store_contract.py::test_what_moved_during_the_wait_is_known",),
     ),
     Mutation(
@@ -207,7 +207,7 @@ MUTATIONS = (
         "one culprit takes its whole batch along",
         (
             (
-                "consumer/worker/worker_loop.py",
+                "consumer/worker/delivery_loop.py",
                 "                await self._execute_batch(batch[:half])\n"
                 "                await self._execute_batch(batch[half:])\n",
                 "                for execution in batch[:half] and batch:\n"
@@ -292,12 +292,12 @@ MUTATIONS = (
         "a worker takes before it has asked whether it is paused",
         (
             (
-                "consumer/worker/heartbeat_and_pause.py",
+                "consumer/worker/heartbeat.py",
                 '        gate.begin_closed(ClosedBy.OPERATOR, "not known yet")\n',
                 "",
             ),
             (
-                "consumer/worker/heartbeat_and_pause.py",
+                "consumer/worker/heartbeat.py",
                 '            self._gate.close(ClosedBy.OPERATOR, f"not known yet: {error}")\n',
                 "            pass\n",
             ),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from consumer.store.statements import SQL as STORE_SQL
+from consumer.store.connection_statements import SQL as STORE_SQL
 from ops.websites import start_asleep
 from tests.simulation import statements
 from tests.simulation.world import World
@@ -11,7 +11,7 @@ from tests.simulation.world import World
 
 def acks_before_commit(world: World, patch: Any) -> None:
     """A delivery is acked before anything has been done."""
-    from consumer.worker.worker_loop import Worker
+    from consumer.worker.delivery_loop import Worker
 
     run_once = Worker.run_once
 
@@ -27,7 +27,7 @@ def publishes_before_commit(world: World, patch: Any) -> None:
     """Events go out while their transaction is still open."""
     from consumer.messages.outbound import event_message
     from consumer.provisioning.use_case import ProvisioningUseCase
-    from consumer.store.statements import Transaction
+    from consumer.store.connection_statements import Transaction
     from tests.simulation.world import TOPOLOGY
 
     write = Transaction.write
@@ -44,7 +44,7 @@ def publishes_before_commit(world: World, patch: Any) -> None:
 
 def forgets_message_ids(world: World, patch: Any) -> None:
     """Nobody looks whether a message has been carried out already."""
-    from consumer.store.statements import Transaction
+    from consumer.store.connection_statements import Transaction
 
     lock = Transaction.lock
 
@@ -86,13 +86,13 @@ def clears_what_is_owed(world: World, patch: Any) -> None:
 def fails_on_infrastructure(world: World, patch: Any) -> None:
     """A database that is away is taken for a website's fault."""
     from consumer.error_classification import Infrastructure, Transient, classify
-    from consumer.worker import worker_loop
+    from consumer.worker import delivery_loop
 
     def careless(error: BaseException) -> Any:
         fault = classify(error)
         return Transient(fault.error) if isinstance(fault, Infrastructure) else fault
 
-    patch.setattr(worker_loop, "classify", careless)
+    patch.setattr(delivery_loop, "classify", careless)
 
 
 def starts_pending_websites_only(world: World, patch: Any) -> None:

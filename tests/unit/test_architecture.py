@@ -155,7 +155,7 @@ def test_few_modules_know_prometheus():
     knowing = importers("prometheus_client")
     assert knowing == {
         "consumer/telemetry/metrics.py",
-        "consumer/monitoring/prometheus_page.py",
+        "consumer/monitoring/worker_metrics_page.py",
         "consumer/monitoring/cluster_metrics.py",
         "ops/workers/health_aggregator.py",
     }

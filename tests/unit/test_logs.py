@@ -12,12 +12,12 @@ import structlog
 
 from consumer.telemetry import logs as logs_module
 from consumer.telemetry.logs import ALLOWED, NonBlockingStream, configure_logs
+from consumer.worker import delivery_loop as worker_module
 from consumer.worker import delivery_settlement as settlement_module
-from consumer.worker import worker_loop as worker_module
 from consumer.worker.buffer import Buffer
+from consumer.worker.delivery_loop import Worker
 from consumer.worker.delivery_settlement import Settlement
 from consumer.worker.gate import Gate
-from consumer.worker.worker_loop import Worker
 from tests.factories import TOPOLOGY, make_admission, make_delivery
 
 EMAIL = "jane.canary@secret.example"
@@ -237,7 +237,7 @@ async def test_a_defect_of_the_worker_is_logged_without_what_it_quotes(logged, m
     assert delivery.session.acked == []
     text, (entry,) = logged()
     assert (entry["event"], entry["error"]) == ("worker failed", "ValueError")
-    assert "worker_loop.py" in entry["traceback"]
+    assert "delivery_loop.py" in entry["traceback"]
     assert_no_canary(text)
 
 

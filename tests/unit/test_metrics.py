@@ -9,8 +9,8 @@ from consumer.broker.protocol import BrokerDownError, BrokerError, NackedError, 
 from consumer.domain.outcomes import Advanced, Attempted, Held, Outcome, Reason, Refused, Rejected
 from consumer.domain.records import FailureCause
 from consumer.messages.inbound import Command
+from consumer.provisioning.judgement import Judgement, Policy
 from consumer.provisioning.planning import Planned
-from consumer.provisioning.write_builder import Policy, WriteBuilder
 from consumer.telemetry import metrics
 from statemachine import CHAIN, TRANSITIONS, Facts, Transition
 from tests.factories import MESSAGE_ID, make_delivery, make_row, make_website
@@ -29,7 +29,7 @@ def test_every_outcome_has_its_word() -> None:
 @pytest.mark.parametrize("edge", [edge for edge in TRANSITIONS if edge.guard and edge.sources[0] in CHAIN])
 def test_every_unmet_guard_has_its_cause(edge: Transition) -> None:
     """An attempt or a failure for want of anything that a guard asks for is counted under the guard's own label."""
-    writes = WriteBuilder(Policy())
+    writes = Judgement(Policy())
     planned = Planned(Command(MESSAGE_ID, "x", edge.trigger, 42), make_website(state=edge.sources[0]), edge, 0)
     judged = writes.judge(planned, Facts(), None)
     assert judged.cause == FailureCause.GUARD

@@ -8,7 +8,7 @@ import pytest
 
 import seeders
 from seeders import PackError, PackLibrary
-from seeders.loading.entry_limits_and_repeats import MAX_ENTRIES
+from seeders.loading.entry_checks import MAX_ENTRIES
 from seeders.loading.field_keys_file import TAGS
 from seeders.loading.yaml_reader import MAX_FILE_BYTES
 from seeders.pack import AgencyEntry

@@ -8,8 +8,8 @@ import pytest
 
 import seeders
 from seeders import PackLibrary
-from seeders.loading import file_models, model_field_types
-from seeders.loading.entry_limits_and_repeats import MAX_ENTRIES
+from seeders.loading import file_models, pack_value_types
+from seeders.loading.entry_checks import MAX_ENTRIES
 from seeders.loading.yaml_reader import MAX_FILE_BYTES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "packs.md").read_text()
@@ -17,7 +17,7 @@ SHIPPED = Path(seeders.__file__).parent / "packs"
 EXAMPLES = re.findall(r"```yaml (\S+)\n(.*?)```", PAGE, re.DOTALL)
 SECTIONS = dict(re.findall(r"^## (\S[^\n]*)\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE))
 KINDS = {
-    getattr(model_field_types, name): kind
+    getattr(pack_value_types, name): kind
     for kind, names in {
         "text": ["Text", "Filled"], "word": ["Word"], "boolean": ["Flag"],
         "e-mail": ["Email"], "currency": ["Currency"],

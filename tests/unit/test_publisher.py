@@ -9,7 +9,7 @@ import pytest
 
 from consumer.broker.protocol import BrokerError, Message, NackedError, PublisherSession
 from consumer.worker.gate import ClosedBy, Gate
-from consumer.worker.publisher import Publisher
+from consumer.worker.publishing_connection import Publisher
 from consumer.worker.reconnect_backoff import Backoff
 from tests.factories import TOPOLOGY
 

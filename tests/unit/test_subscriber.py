@@ -10,7 +10,7 @@ from consumer.broker.protocol import BrokerError, QueueCounts
 from consumer.worker import subscriber as subscriber_module
 from consumer.worker.buffer import Buffer
 from consumer.worker.gate import Gate
-from consumer.worker.publisher import Publisher
+from consumer.worker.publishing_connection import Publisher
 from consumer.worker.reconnect_backoff import Backoff
 from consumer.worker.subscriber import Subscriber, check_consumers
 from tests.factories import TOPOLOGY, FakeSession, make_admission, make_delivery

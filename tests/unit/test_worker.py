@@ -12,11 +12,11 @@ from consumer.domain.outcomes import Outcome, Stale
 from consumer.error_classification import Defect, Permanent, Transient
 from consumer.messages.inbound import Command
 from consumer.provisioning.use_case import ProvisioningUseCase
-from consumer.worker import worker_loop as worker_module
+from consumer.worker import delivery_loop as worker_module
 from consumer.worker.buffer import Buffer, BufferedDelivery
+from consumer.worker.delivery_loop import HELD_ROUNDS, Worker
 from consumer.worker.delivery_settlement import BARE_ROUNDS, Settlement
 from consumer.worker.gate import ClosedBy, Gate
-from consumer.worker.worker_loop import HELD_ROUNDS, Worker
 from tests.factories import TOPOLOGY, make_admission, make_delivery
 
 

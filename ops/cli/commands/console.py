@@ -23,7 +23,7 @@ def console() -> None:
         from ops.console.app import run_console
     from consumer.monitoring.http_server import ListenError
     from consumer.telemetry.logs import configure_logs
-    from ops.audit.lines import STDERR, audit_log
+    from ops.audit.log_file import STDERR, audit_log
 
     configure_logs(settings.log_level, settings.log_format)
     audit_log.configure(settings.audit_log or STDERR)

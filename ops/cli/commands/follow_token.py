@@ -19,7 +19,7 @@ def follow_token(*, website_id: int, seconds: int, as_json: bool) -> None:
     Example: provisioner follow-token 42 --seconds 3600
     """
     with console_errors():
-        from ops.audit.lines import audit_log
+        from ops.audit.log_file import audit_log
         from ops.console.access.follow_tokens import FollowTokens
         from ops.console.access.settings import read_console_settings
 

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import Request
 
 from ops.audit.identity_proof import Proof
-from ops.audit.lines import Outcome, audit_log
+from ops.audit.log_file import Outcome, audit_log
 from ops.console.access.auth import Person, client_address
 
 SIGN_IN, SIGN_OUT = "sign-in", "sign-out"

@@ -58,10 +58,10 @@ def _erase(settings: "Settings", name: str, **options: Any) -> dict[str, Any]:
     from consumer.factories import make_broker
     from ops.audit.identity_proof import local_proof
     from ops.dead_letters.lease import LeaseHeldError
-    from ops.retention import erasure, targets
+    from ops.retention import erasure, erasure_target
 
     async def work(store: "Store") -> dict[str, Any]:
-        target = await targets.find_target(store, name)
+        target = await erasure_target.find_target(store, name)
         try:
             return await erasure.erase(
                 store, make_broker(settings), settings.namespace, target, proof=local_proof(settings), **options

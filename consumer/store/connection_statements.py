@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from consumer.domain.foreign_states import KNOWN, LOCKED_STATES
+from consumer.domain.product_states import KNOWN, LOCKED_STATES
 from consumer.domain.records import Attempt, Claim, Locked, LogRow, Move, StoredOwners, Website
 from consumer.messages.inbound_contracts import OwnerByEmail, WebsiteCreated
 from seeders.seeding import read_facts

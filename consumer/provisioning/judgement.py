@@ -1,5 +1,5 @@
-"""What is written of a planned command once its facts are known: a transition, or a counted attempt. Pure but for the
-jitter of a backoff."""
+"""Judges a planned command by what its website has: what is to be written, a transition or a counted attempt. Pure but
+for the jitter of a backoff."""
 
 import random
 from collections.abc import Callable
@@ -43,15 +43,15 @@ class Policy:
     owner_by_id: OwnersById = "any"
 
 
-class WriteBuilder:
-    """Composes what is written, by a policy."""
+class Judgement:
+    """Judges planned commands, by a policy."""
 
     def __init__(self, policy: Policy, uniform: Callable[[float, float], float] = random.uniform) -> None:
         """Take the numbers; `uniform` draws the jitter of a backoff, in seconds."""
         self._policy = policy
         self._uniform = uniform
 
-    def judge_states_before(self, item: Planned, facts: Facts) -> Move | Attempt | Rejected | None:
+    def judge_earlier(self, item: Planned, facts: Facts) -> Move | Attempt | Rejected | None:
         """Judge the guards of the states before the website's own; None where all hold, and its step may be taken."""
         step = unproven_step(facts, item.website.state)
         return self.judge(replace(item, transition=step), facts, None) if step else None

@@ -1,4 +1,4 @@
-"""A website as seeders know it, and the owner that its signup named."""
+"""The website that is seeded, as seeders know it, with the owner that its signup named."""
 
 from dataclasses import dataclass
 

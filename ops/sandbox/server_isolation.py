@@ -1,4 +1,4 @@
-"""Folders that no other user of the machine can enter, and the account of servers that refuse to be run by root.
+"""Isolates private servers from other users: folders that nobody else enters, an account for servers not run by root.
 
 When we are root, a server runs as `nobody`, and other programs may run as `nobody`, too. It therefore gets a group that
 no other process has: only that group may enter the folder, and the kernel refuses access to the memory and environment

@@ -1,4 +1,4 @@
-"""Signups by hand: made from options, published, and waited for until each website rests or is rejected."""
+"""Submits signups by hand: makes them of options, publishes them, and waits until each website rests or is rejected."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Reports every few seconds that this process is alive, and reads back whether a person has paused it.
+"""The heartbeat of a process: reports every few seconds that it is alive, and reads back whether a person paused it.
 
 A paused process takes nothing, finishes what it has started, gives back the rest, and reports that. It goes on
 reporting while the gate is closed, whatever closed it: only so can it learn that the pause has ended.

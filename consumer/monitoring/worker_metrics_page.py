@@ -13,7 +13,7 @@ from consumer.store.database import Store
 from consumer.telemetry.metrics import REGISTRY
 from consumer.worker.buffer import Buffer
 from consumer.worker.gate import ClosedBy, Gate
-from consumer.worker.publisher import Publisher
+from consumer.worker.publishing_connection import Publisher
 from consumer.worker.subscriber import Subscriber
 
 
@@ -27,7 +27,7 @@ class Measured(Protocol):
     publisher: Publisher
 
 
-class PrometheusPage(Collector):
+class WorkerMetricsPage(Collector):
     """Collects the gauges of one worker process, and serves /metrics."""
 
     def __init__(self, app: Measured, *collectors: Collector) -> None:
