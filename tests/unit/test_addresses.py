@@ -115,7 +115,7 @@ def test_a_parameter_that_cannot_be_honoured_is_named(parameter, named):
         (f"postgresql://u:{SECRET}@1@h/db", "%40"), (f"postgresql://u:{SECRET}%@h/db", "%25"),
         (f"postgresql://u:{SECRET}%zz@h/db", "%25"), (f"postgresql://u:{SECRET} @h/db", "%20"),
         (f"postgresql://u:{SECRET}@h:99999/db", "65535"), (f"postgresql://u:{SECRET}@h:0/db", "65535"),
-        (f"postgresql://u:{SECRET}@::1/db", "port"), (f"postgresql://u:{SECRET}@[::1/db", "host"),
+        (f"postgresql://u:{SECRET}@::1/db", "IPv6"), (f"postgresql://u:{SECRET}@fe80::1:5432/db", "IPv6"), (f"postgresql://u:{SECRET}@[::1/db", "host"),
         (f"postgresql://u:{SECRET}?x@h/db", "%3F"), (f"postgresql://u:12?{SECRET}=@h/db", "%3F"),
         (f"postgresql://u:12/{SECRET}@h/db", "%2F"), (f"postgresql://u@h/db?{SECRET}", "NAME=VALUE"),
         (f"host=h password={SECRET}", "a list of keywords"), (f"jdbc:postgresql://h/db?password={SECRET}", "postgresql://"),
