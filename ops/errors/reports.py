@@ -35,8 +35,11 @@ NO_HOST = "that host name is unknown here: correct it, or check the DNS"
 POOLER = "is there a pooler between? Set PROVISIONER_POOLER to its pool_mode, session or transaction"
 POOLER_FULL = ("query_wait_timeout", "max_client_conn", "no more connections allowed")
 """In what PgBouncer answers when it has no connection to lend, or takes no more clients."""
+POOLER_TAKEN = "all connections of the pooler are taken: raise its default_pool_size and max_client_conn"
+POOLER_WAIT = "the pooler got no connection for us: does PostgreSQL answer it? If so, raise its default_pool_size"
 HINTS = {
     "08P01": f"{POOLER}; its log says more",
+    "2200H": "no id is left: ALTER SEQUENCE … MAXVALUE …, and its column a bigint if it is an integer",
     "22021": "the encoding of the database cannot hold this text: it has to be UTF8",
     "22P05": "the encoding of the database cannot hold this text: it has to be UTF8",
     "25006": "this server takes no writes, it may be a standby: name the primary in PROVISIONER_DATABASE_URL, or all"
@@ -58,6 +61,7 @@ HINTS = {
     "53200": "the database server is out of memory",
     "53300": "all connections are taken: raise max_connections, or stop what else connects",
     "53400": "a limit of the database server is reached",
+    "55000": "the database is not in the state that this needs: see what the server says, and its log",
     "55P03": "another session holds the lock, maybe a migration: try again when it is done; pg_stat_activity shows it",
     "57014": "it took longer than PROVISIONER_STATEMENT_TIMEOUT_SECONDS, or was cancelled: try again",
     "57P01": "the server was stopped: try again",
@@ -67,6 +71,24 @@ HINTS = {
 }
 """What to do, by SQLSTATE."""
 HINTS_BY_WORDING = {
+    "08P01": (
+        ("no such database", "the pooler has no such database: add it to its [databases], or correct the URL's"),
+        ("no such user", "the pooler knows no such user: add it to its auth_file, or correct the URL's"),
+        ("invalid command", "that is the pooler's own admin database: name yours in PROVISIONER_DATABASE_URL"),
+        ("query_wait_timeout", POOLER_WAIT),
+        ("server login", POOLER_WAIT),
+        (
+            "authentication failed",
+            "are user and password right, in PROVISIONER_DATABASE_URL and in the pooler's settings?",
+        ),
+        ("no more connections allowed", POOLER_TAKEN),
+    ),
+    "55000": (
+        (
+            "accepting connections",
+            "ALTER DATABASE … ALLOW_CONNECTIONS true, or correct the database in PROVISIONER_DATABASE_URL",
+        ),
+    ),
     "28000": (
         ("does not exist", "create that role, or correct the user in PROVISIONER_DATABASE_URL"),
         ("not permitted to log in", "ALTER ROLE … LOGIN, or correct the user in PROVISIONER_DATABASE_URL"),
@@ -169,7 +191,7 @@ def _hint_of_sqlstate(error: BaseException) -> str | None:
 def _network_hint(error: BaseException) -> str:
     """Return what to do about a database that cannot be talked to."""
     if any(text in str(error) for text in POOLER_FULL):
-        return "all connections of the pooler are taken: raise its default_pool_size and max_client_conn"
+        return POOLER_TAKEN
     number = getattr(error, "errno", None)
     if isinstance(error, socket.gaierror):
         return f"PROVISIONER_DATABASE_URL: {NO_HOST}"
