@@ -35,7 +35,7 @@ class EnvironmentSettings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _as_they_are_given(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Take away space around a value, such as the carriage return of an env file from Windows, and read words without case.
+        """Take away space around a value, as the carriage return of an env file from Windows, and capitals in words.
 
         What is empty counts as unset, as Compose hands on a variable that nobody has set; but for texts, such as the
         two addresses: the default would be another server.

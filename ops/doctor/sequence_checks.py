@@ -53,8 +53,8 @@ def _used_up(sequences: Sequence[IdSequence]) -> list[Finding]:
             continue
         have = f"{sequence.name} is at {last}, and {sequence.table} can have ids up to {most}"
         then = (
-            f"ALTER SEQUENCE {sequence.name} MAXVALUE …, and where id is an integer ALTER TABLE {sequence.table} ALTER id "
-            "TYPE bigint"
+            f"ALTER SEQUENCE {sequence.name} MAXVALUE …, and where id is an integer "
+            f"ALTER TABLE {sequence.table} ALTER id TYPE bigint"
         )
         if last + sequence.step > most:
             findings.append(AREA.fail(WHAT, have, "an id for the next row", f"{then}: until then nothing is inserted"))
