@@ -160,7 +160,7 @@ def _report(error: BaseException) -> tuple[str, int, HTTPStatus]:
 def _database_report(error: BaseException) -> tuple[str, int, HTTPStatus]:
     """Return the report of an error of PostgreSQL's or of the connection to it; of any other, that it is a defect."""
     fault = classify(error)
-    hint = _hint_of_sqlstate(error)
+    hint = known_hint(error)
     text = f"PostgreSQL: {fault.error.removeprefix('PostgreSQL ')}"
     if isinstance(error, TimeoutError) and not str(error):
         text += "no answer in time"
@@ -177,10 +177,10 @@ def _database_report(error: BaseException) -> tuple[str, int, HTTPStatus]:
 
 def database_hint(error: BaseException) -> str:
     """Return what to do about an error of PostgreSQL's or of the connection to it."""
-    return _hint_of_sqlstate(error) or _network_hint(error)
+    return known_hint(error) or _network_hint(error)
 
 
-def _hint_of_sqlstate(error: BaseException) -> str | None:
+def known_hint(error: BaseException) -> str | None:
     """Return what to do about an error of PostgreSQL; None for a SQLSTATE without a hint."""
     state = str(getattr(error, "sqlstate", None) or "")
     if state in HINTS_BY_WORDING:
