@@ -117,8 +117,8 @@ async def _make_schema(store: "Store", mode: str | None, *, finish: bool) -> tup
             await _no_workers(store, "--finish", of_this_version=True)
             await schema_installation.finish(store, policy)
     except (LockWaitError, MigrationError) as error:
-        hint = known_hint(error.__cause__) if error.__cause__ else None
-        fail(f"the schema is not whole: {error}{hint and f' ({hint})' or ''}; run `provisioner init` again")
+        hint = (known_hint(error.__cause__) if error.__cause__ else None) or "nothing is lost"
+        fail(f"the schema is not whole: {error} ({hint}); run `provisioner init` again")
     async with store.connection() as connection:
         remarks = await schema_remarks(connection, difference)
     for remark in remarks:
