@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from consumer.addresses.broker import parse_broker_url
 from consumer.addresses.database import Pooler, parse_database_url
 from consumer.domain.validation_texts import validation_text
+from seeders.loading.pack_folder import HEAD
 
 PREFIX = "PROVISIONER_"
 CONSOLE_PREFIX = "PROVISIONER_CONSOLE_"
@@ -168,6 +169,8 @@ class Settings(EnvironmentSettings):
         try:
             if folder is not None and not folder.is_dir():
                 raise ValueError("is not a folder")
+            if folder is not None and (folder / HEAD).is_file():
+                raise ValueError(f"is a seed pack itself, it has a {HEAD}: name the folder that it is in")
         except OSError as error:
             raise ValueError(f"cannot be looked at: {error.strerror}") from None
         return folder

@@ -214,6 +214,8 @@ def test_a_port_of_ours_is_no_service_link(monkeypatch):
 def test_a_folder_of_packs_must_be_there(monkeypatch, tmp_path):
     """A typing error is found at the start, not when the first website wants its pack."""
     assert wrong(monkeypatch, PACKS_DIR=str(tmp_path / "absent")) == "PROVISIONER_PACKS_DIR: is not a folder"
+    (tmp_path / "pack.yml").touch()
+    assert "name the folder that it is in" in wrong(monkeypatch, PACKS_DIR=str(tmp_path))
 
 
 @pytest.mark.parametrize(
