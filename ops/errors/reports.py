@@ -31,6 +31,8 @@ POSTGRESQL_PORT = "its port is 5432 by default, and 5672 is RabbitMQ's"
 RABBITMQ_PORT = "its port is 5672 by default, 5671 with TLS; 5432 is PostgreSQL's, 15672 that of the management pages"
 NOT_AMQP = ("unexpectedly closed", "bytes expected", "reset by peer")
 """Parts of the client's error where the server does not speak AMQP, or closes the connection at once."""
+UNCONFIRMED = "no confirm for"
+"""How the error of a message begins that was published and not confirmed."""
 NO_HOST = "that host name is unknown here: correct it, or check the DNS"
 POOLER = "is there a pooler between? Set PROVISIONER_POOLER to its pool_mode, session or transaction"
 POOLER_FULL = ("query_wait_timeout", "max_client_conn", "no more connections allowed")
@@ -220,7 +222,14 @@ def _broker_hint(error: BrokerError) -> str:
     if "ACCESS_REFUSED" in text or "AuthenticationError" in text:
         return "are user and password in PROVISIONER_AMQP_URL right, and may the user be there?"
     if "vhost" in text:
-        return "mend PROVISIONER_AMQP_URL, or add the vhost and the user's rights to it"
+        return (
+            "mend PROVISIONER_AMQP_URL, add the vhost and the user's rights to it, or raise the limit: "
+            "the log of RabbitMQ says which"
+        )
+    if "NOT_ALLOWED" in text and "limit" in text:
+        return "raise that limit (rabbitmqctl list_user_limits, list_vhost_limits), or stop what else uses the broker"
+    if text.startswith(UNCONFIRMED) and "TimeoutError" in text:
+        return "a memory or disk alarm blocks publishers: rabbitmq-diagnostics alarms"
     if "SSL" in text:
         return "amqps:// needs a port with TLS, 5671 by default, and a certificate for that host"
     if any(words in text for words in NOT_AMQP):

@@ -83,6 +83,15 @@ def test_what_postgresql_answers(sqlstate, code, status, hint):
         (PermissionError(errno.EACCES, "Permission denied", "/packs/x"), 1, 500, ("/packs/x", "EACCES", "rights")),
         (BrokerDownError("cannot connect to mq: ACCESS_REFUSED - Login"), 3, 503, ("RabbitMQ", "user and password")),
         (BrokerDownError("cannot connect to mq: no such vhost"), 3, 503, ("RabbitMQ", "add the vhost")),
+        (
+            BrokerDownError(
+                "cannot connect to mq: NOT_ALLOWED - number of channels opened has reached the limit of (1)"
+            ),
+            3,
+            503,
+            ("raise that limit",),
+        ),
+        (BrokerDownError("no confirm for website.created: TimeoutError"), 3, 503, ("rabbitmq-diagnostics alarms",)),
         (BrokerDownError("cannot connect to mq: [SSL: WRONG_VERSION_NUMBER]"), 3, 503, ("5671",)),
         (BrokerDownError("cannot connect to mq"), 3, 503, ("is PROVISIONER_AMQP_URL right?",)),
         (
