@@ -136,8 +136,9 @@ class MigrationRunner:
         await in_turns(self._store, self._connection, self._policy, attempt)
         if missed := await self._connection.fetchval(MISSED_MOVES):
             await self._connection.execute("SET provisioner.missed_moves = ''")
+            moved = "1 website of this service was" if missed == "1" else f"{missed} websites of this service were"
             self._policy.report(
-                f"{missed} websites of this service were moved by the product while the triggers were absent: each "
+                f"{moved} moved by the product while the triggers were absent: each "
                 "is logged as one transition of the actor product, from the last logged state, and its event is sent"
             )
 

@@ -83,6 +83,10 @@ BEGIN
             -- The console, which runs as this role, keeps who has signed in.
             ('ops', 'SELECT, INSERT, UPDATE, DELETE', 'provisioning_sessions'),
 
+            -- For the doctor, which compares the existing product's sequences with its ids.
+            ('ops reader', 'SELECT (id)', 'pwb_features'),
+            ('ops reader', 'SELECT (id)', 'pwb_prop_photos'),
+
             -- Readers see what operators see, and write nothing.
             ('ops reader', 'SELECT', 'pwb_websites'),
             ('ops reader', 'SELECT (id, email)', 'pwb_users'),
@@ -105,6 +109,13 @@ BEGIN
           ) AS wanted (roles, privileges, relation)
          CROSS JOIN LATERAL string_to_table(wanted.roles, ' ') AS role (name)
          WHERE to_regclass(wanted.relation) IS NOT NULL
+           -- The existing product's tables are there before `provisioner init` adds its columns to them.
+           AND NOT EXISTS (
+               SELECT FROM regexp_matches(wanted.privileges, '\(([^)]*)\)', 'g') AS list (columns)
+                CROSS JOIN LATERAL regexp_split_to_table(list.columns[1], ',\s*') AS listed (name)
+                WHERE NOT EXISTS (SELECT FROM pg_attribute AS a
+                                   WHERE a.attrelid = to_regclass(wanted.relation) AND a.attname = listed.name
+                                     AND NOT a.attisdropped))
     LOOP
         EXECUTE format('GRANT %s ON %s TO provisioner_%s', entry.privileges, to_regclass(entry.relation), entry.role);
     END LOOP;

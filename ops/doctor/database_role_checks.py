@@ -46,6 +46,8 @@ READER = {
     "pwb_users": "SELECT*",
     "pwb_user_memberships": "SELECT",
     "pwb_subdomains": "SELECT",
+    "pwb_features": "SELECT*",
+    "pwb_prop_photos": "SELECT*",
     **dict.fromkeys(SEEDED, "SELECT"),
     "provisioning_operator_actions": "SELECT",
     "provisioning_action_items": "SELECT",

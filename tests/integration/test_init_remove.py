@@ -231,7 +231,7 @@ async def test_what_the_product_did_meanwhile_is_logged(
     row = await guest.fetchrow("SELECT * FROM pwb_websites WHERE id = $1", IDS[state])
     assert (row["provisioning_seq"], row["provisioning_published_seq"]) == (2, 1)
     assert await guest.fetchval("SELECT provisioning_due_at <= now() FROM pwb_websites WHERE id = $1", IDS[state])
-    assert next(line for line in told if "were moved by the product" in line).startswith("1 websites of this service")
+    assert next(line for line in told if "moved by the product" in line).startswith("1 website of this service was ")
     settings = Settings.model_validate({"amqp_url": "inprocess://"})
     found = {each.what: each for each in await check_websites(guest_store, settings, full=True, idle=True)}
     assert {what for what, each in found.items() if each.level in ("fail", "warn")} <= {"asleep"}, found

@@ -511,7 +511,7 @@ async def test_nulls_are_as_good_as_silence(read):
         "good": {},
         "pool": {"es": {"label": "Piscina"}},
     }
-    assert (entry.columns["prop_state_key"], entry.columns["count_bedrooms"]) == ("states.good", 0)
+    assert (entry.columns["prop_state_key"], entry.columns["count_bedrooms"]) == ("states.good", None)
     assert (entry.sale.cents, entry.sale.currency, entry.rental) == (0, "EUR", None)
 
 

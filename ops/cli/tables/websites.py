@@ -60,6 +60,7 @@ def print_websites(result: Mapping[str, Any]) -> None:
         (
             str(status["website_id"]),
             cell(status["subdomain"]),
+            time_cell(status["created_at"]),
             state_text(status["state"]),
             cell(status["progress"]),
             str(status["attempts"] or ""),
@@ -67,7 +68,7 @@ def print_websites(result: Mapping[str, Any]) -> None:
         )
         for status in result["websites"]
     ]
-    print_rows(("id", "subdomain", "state", "progress", "attempts", "error"), rows)
+    print_rows(("id", "subdomain", "created", "state", "progress", "attempts", "error"), rows)
     line = Text()
     for state, count in result["states"].items():
         if count:

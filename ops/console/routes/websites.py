@@ -89,6 +89,7 @@ class WebsiteStatus(BaseModel, extra="allow"):
     next_attempt_at: str | None
     auto_go_live: bool
     skip_properties: bool
+    created_at: str
     started_at: str | None
     completed_at: str | None
     failed_at: str | None
