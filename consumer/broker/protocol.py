@@ -147,6 +147,8 @@ class ConsumerSession(Protocol):
     async def consume(self, queue: str, prefetch: int, on_delivery: Callable[[Delivery], None]) -> None:
         """Start to receive; `on_delivery` is called synchronously and must only enqueue.
 
+        A queue may be consumed more than once on a session, each time with a prefetch of its own.
+
         Raises:
             QueueMissingError: there is no such queue.
             AccessRefusedError: this user may not read from it.
@@ -155,6 +157,16 @@ class ConsumerSession(Protocol):
 
     async def stop_consuming(self) -> None:
         """Cancel all consumers, so that nothing more arrives; what arrived can still be settled."""
+
+    def pause(self) -> None:
+        """Read nothing from the broker for now, so that no more arrives than can be held; no replies either.
+
+        For as long as what has arrived is worked through: a session that is paused for longer than three heartbeats is
+        lost. Some deliveries may come even so, which were received already. A broker in memory goes on.
+        """
+
+    def resume(self) -> None:
+        """Read on after `pause`; without one this does nothing."""
 
     async def ack(self, delivery: Delivery) -> None:
         """Settle a delivery for good."""
