@@ -162,7 +162,7 @@ class ConsumerSession(Protocol):
         """Read nothing from the broker for now, so that no more arrives than can be held; no replies either.
 
         For as long as what has arrived is worked through: a session that is paused for longer than three heartbeats is
-        lost. Some deliveries may come even so, which were received already. A broker in memory goes on.
+        lost. Some deliveries may come even so, which were received already.
         """
 
     def resume(self) -> None:

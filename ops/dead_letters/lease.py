@@ -103,7 +103,7 @@ class PagedLease:
         return len(self._page) >= PAGE_LETTERS or self._page_bytes >= PAGE_BYTES
 
     async def _page_arrived(self) -> bool:
-        """Wait until a page is full, or all has arrived, or nothing arrives any more; return whether there is a page."""
+        """Wait until a page is full, all has arrived, or nothing arrives any more; return whether there is a page."""
         while not (self._is_full or len(self._received) >= self.expected or self.session.closed.is_set()):
             before = len(self._received)
             self._wake.clear()
@@ -117,10 +117,13 @@ class PagedLease:
 
 
 @asynccontextmanager
-async def leased_pages(broker: Broker, queue: str, limit: int = MAX_LEASED) -> AsyncIterator[PagedLease]:
+async def leased_pages(
+    broker: Broker, queue: str, limit: int = MAX_LEASED, *, give_up_seconds: float | None = None
+) -> AsyncIterator[PagedLease]:
     """Lease the dead letters that are in the queue now, up to `limit`; what is not acked goes back at the end.
 
-    What arrives during the lease, such as one of these that was rejected again, is left for the next one.
+    `give_up_seconds`: how long to wait for another tool; None: `GIVE_UP_SECONDS`. What arrives during
+    the lease, such as one of these that was rejected again, is left for the next one.
 
     Raises:
         LeaseHeldError: another tool has them, and did not give them back in time.
@@ -129,7 +132,7 @@ async def leased_pages(broker: Broker, queue: str, limit: int = MAX_LEASED) -> A
     session = await broker.open_consumer()
     lease = PagedLease(session, queue, 0, 0)
     try:
-        await _consume_alone(lease, limit)
+        await _consume_alone(lease, limit, GIVE_UP_SECONDS if give_up_seconds is None else give_up_seconds)
         yield lease
     finally:
         lease.ended = True
@@ -154,7 +157,7 @@ async def leased(
         yield Lease(lease.session, kept, lease.beyond_limit)
 
 
-async def _consume_alone(lease: PagedLease, limit: int) -> None:
+async def _consume_alone(lease: PagedLease, limit: int, give_up_seconds: float) -> None:
     """Begin to consume as the only consumer, and note what the queue had. Raises LeaseHeldError.
 
     The queue has to be without a consumer before, counted twice, since a tool that has finished cancels before its
@@ -163,7 +166,7 @@ async def _consume_alone(lease: PagedLease, limit: int) -> None:
     """
     session, queue = lease.session, lease.queue
     now = asyncio.get_running_loop().time
-    deadline = now() + GIVE_UP_SECONDS
+    deadline = now() + give_up_seconds
     while True:
         counts = await _counts_if_free(session, queue)
         if counts is not None:

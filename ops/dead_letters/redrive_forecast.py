@@ -104,10 +104,17 @@ class ReferencedRows:
 
 
 async def forecast_redrive(
-    store: Store, deliveries: Sequence[Delivery], owner_by_id: OwnersById = "any"
+    store: Store,
+    deliveries: Sequence[Delivery],
+    owner_by_id: OwnersById = "any",
+    earlier: set[tuple[int, UUID]] | None = None,
 ) -> list[dict[str, Any]]:
     """Return summaries of dead letters, each with its `prospect`, a sentence `about` it, and what breaks its
-    `contract`, None where nothing does. `owner_by_id`: the setting that the workers have, too."""
+    `contract`, None where nothing does.
+
+    `owner_by_id`: the setting that the workers have, too. `earlier`: websites and ids of messages that are sent back
+    before these; what these are is added.
+    """
     decoded: list[Command | PoisonError] = []
     for delivery in deliveries:
         try:
@@ -116,7 +123,7 @@ async def forecast_redrive(
             decoded.append(poison)
     rows = await _read_rows(store, [command for command in decoded if isinstance(command, Command)], owner_by_id)
     results = []
-    earlier: set[tuple[int, UUID]] = set()
+    earlier = set() if earlier is None else earlier
     for delivery, command in zip(deliveries, decoded, strict=True):
         prospect, about = redrive_prospect(command, rows)
         if isinstance(command, Command):

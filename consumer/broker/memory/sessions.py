@@ -120,6 +120,16 @@ class MemoryConsumer(ConsumerSession):
             subscription.queue.unsubscribe(subscription)
         self._subscriptions.clear()
 
+    def pause(self) -> None:
+        """Have nothing delivered, until `resume`."""
+        for subscription in self._subscriptions:
+            subscription.set_paused(paused=True)
+
+    def resume(self) -> None:
+        """Have what is ready delivered again."""
+        for subscription in self._subscriptions:
+            subscription.set_paused(paused=False)
+
     async def ack_all(self, deliveries: Sequence[Delivery]) -> None:
         """Settle deliveries; they are on their way when this returns."""
         for delivery in deliveries:
