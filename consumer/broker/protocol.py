@@ -178,6 +178,9 @@ class ConsumerSession(Protocol):
     async def nack_all(self, deliveries: Sequence[Delivery]) -> None:
         """Return deliveries to their queues (nack with requeue). On a dead session this does nothing: they return."""
 
+    async def nack_unsettled(self) -> None:
+        """Return all deliveries of this session that are not settled, as `nack_all` does."""
+
     async def counts(self, queue: str) -> QueueCounts:
         """Ask the broker on this very channel, so that a dead channel cannot look alive.
 

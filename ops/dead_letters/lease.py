@@ -8,7 +8,7 @@ large they are (docs/decisions/0042).
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from consumer.broker.protocol import Broker, BrokerDownError, ConsumerSession, Delivery, QueueCounts
 
@@ -53,8 +53,7 @@ class PagedLease:
     """Whether nobody takes pages any more; what still arrives is given back unread."""
     _page: list[Delivery] = field(default_factory=list)
     _page_bytes: int = 0
-    _received: list[Delivery] = field(default_factory=list)
-    """All that have arrived, without what makes them large: by these they are given back."""
+    _received: int = 0
     _yielded: int = 0
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -82,7 +81,7 @@ class PagedLease:
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Add a delivery to the page that is coming; once that is full, read no further until it is taken."""
-        self._received.append(replace(delivery, body=b"", headers={}, properties={}))
+        self._received += 1
         if self.ended:
             return
         self._page.append(delivery)
@@ -90,13 +89,13 @@ class PagedLease:
         if self._is_full and self.established:
             self.session.pause()
             self._wake.set()
-        elif len(self._received) >= self.expected:
+        elif self._received >= self.expected:
             self._wake.set()
 
     async def return_all(self) -> None:
         """Give all deliveries back that were not acked."""
-        await self.session.nack_all(self._received)
-        self._page, self._received = [], []
+        await self.session.nack_unsettled()
+        self._page, self._page_bytes, self._received = [], 0, 0
 
     @property
     def _is_full(self) -> bool:
@@ -104,14 +103,14 @@ class PagedLease:
 
     async def _page_arrived(self) -> bool:
         """Wait until a page is full, all has arrived, or nothing arrives any more; return whether there is a page."""
-        while not (self._is_full or len(self._received) >= self.expected or self.session.closed.is_set()):
-            before = len(self._received)
+        while not (self._is_full or self._received >= self.expected or self.session.closed.is_set()):
+            before = self._received
             self._wake.clear()
             try:
                 async with asyncio.timeout(ARRIVAL_SECONDS):
                     await self._wake.wait()
             except TimeoutError:
-                if len(self._received) == before:
+                if self._received == before:
                     break
         return bool(self._page) and not self.session.closed.is_set()
 

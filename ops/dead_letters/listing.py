@@ -36,10 +36,12 @@ async def read_listing(
     *,
     read_by: str,
     limit: int,
+    grouped: bool = False,
     whole: bool = True,
 ) -> DeadLetterListing:
     """Return the selected dead letters, the latest first, `limit` at most; the queue is read where that is due.
 
+    `grouped`: whether with groups; a fingerprint costs more than all else of a row.
     `whole`: whether the text of the filter is sought in bodies and addresses too; for bodies the queue is always read.
 
     Raises:
@@ -50,7 +52,7 @@ async def read_listing(
     text = selection.text if whole else None
     fresh = await fresh_reading(store, broker, queue, read_by, text=text)
     async with store.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        found = _Found(selection, whole=whole, with_text=fresh.with_text, limit=limit)
+        found = _Found(selection, whole=whole, with_text=fresh.with_text, limit=limit, grouped=grouped)
         async for row in stored_rows(connection, queue, selection.website_id):
             found.add(row)
     return DeadLetterListing(fresh.reading, found.letters, found.total, found.groups.largest_first(), found.seen())
@@ -59,12 +61,15 @@ async def read_listing(
 class _Found:
     """What a listing keeps of the rows that pass by: the first, the groups, and the names of all."""
 
-    def __init__(self, selection: DeadLetterFilter, *, whole: bool, with_text: Collection[bytes], limit: int) -> None:
+    def __init__(
+        self, selection: DeadLetterFilter, *, whole: bool, with_text: Collection[bytes], limit: int, grouped: bool
+    ) -> None:
         self._selection = selection
         self._without_text = replace(selection, text=None)
         self._whole = whole
         self._with_text = with_text
         self._limit = limit
+        self._grouped = grouped
         self._names: list[str] = []
         self.letters: list[dict[str, Any]] = []
         self.groups = Groups()
@@ -81,6 +86,7 @@ class _Found:
         selection = self._without_text if row["digest"] in self._with_text else self._selection
         if selection.matches(summary if self._whole else masked(summary)):
             self._names.append(dead_letter_name(summary))
-            self.groups.add(summary)
+            if self._grouped:
+                self.groups.add(summary)
             if len(self.letters) < self._limit:
                 self.letters.append(summary)

@@ -140,10 +140,17 @@ class MemoryConsumer(ConsumerSession):
         for delivery in deliveries:
             self._settle(delivery, MemoryQueue.nack)
 
+    async def nack_unsettled(self) -> None:
+        """Return all that is unsettled."""
+        for tag in list(self._unsettled):
+            self._settle_tag(tag, MemoryQueue.nack)
+
     def _settle(self, delivery: Delivery, settle: Callable[[MemoryQueue, Subscription, StoredMessage], None]) -> None:
-        tag = delivery.tag
-        usable = delivery.session is self and not self.closed.is_set()
-        if not usable or tag not in self._unsettled or tag in self._settling:
+        if delivery.session is self:
+            self._settle_tag(delivery.tag, settle)
+
+    def _settle_tag(self, tag: int, settle: Callable[[MemoryQueue, Subscription, StoredMessage], None]) -> None:
+        if self.closed.is_set() or tag not in self._unsettled or tag in self._settling:
             return
         self._settling.add(tag)
 

@@ -92,6 +92,12 @@ class RabbitConsumer(ConsumerSession):
         else:
             self._connection.write(nack_frame(channel, max(tags), multiple=True))
 
+    async def nack_unsettled(self) -> None:
+        """Return all that is unsettled, in one frame."""
+        tags, self._unsettled = self._unsettled, set()
+        if tags and not self.closed.is_set():
+            self._connection.write(nack_frame(self._connection.channel.number, max(tags), multiple=True))
+
     def _settle(self, deliveries: Sequence[Delivery]) -> set[int]:
         """Return the tags that are still to be settled, each once: settling it again, or on another session, would
         close the channel for all."""

@@ -40,12 +40,12 @@ class WantedDeadLetters(BaseModel):
             self.group,
         )  # fmt: skip
 
-    async def listing(self, context: Context, person: Person) -> DeadLetterListing:
+    async def listing(self, context: Context, person: Person, *, grouped: bool = False) -> DeadLetterListing:
         """Return the letters by the last reading of their queue, the latest first. What only operators may read, only
         they may search. Raises LeaseHeldError."""
         return await listing.read_listing(
             context.store, context.broker, context.namespace, self.filter, read_by="console", limit=MAX_LISTED,
-            whole=person.is_operator,
+            grouped=grouped, whole=person.is_operator,
         )  # fmt: skip
 
     async def forecast(self, context: Context, person: Person) -> SelectionForecast:

@@ -63,7 +63,7 @@ async def dead_letters_page(
     request: Request, context: Console, person: Reader, wanted: Wanted, done: str = ""
 ) -> Response:
     """Show dead letters in groups and by filters; with `forecast=1`, what they would come to, too."""
-    found = await wanted.listing(context, person)
+    found = await wanted.listing(context, person, grouped=True)
     asked = typed_query(request, WantedDeadLetters)
     summary = None
     if "forecast" in request.query_params and found.total:
@@ -78,7 +78,7 @@ async def dead_letters_page(
 @api.get("/dead-letters/groups", response_model=list[DeadLetterGroup])
 async def group_dead_letters(context: Console, person: Reader, wanted: Wanted, response: Response) -> Any:
     """Return dead letters in groups by reason and cause; the header x-read-at says when they were read."""
-    found = await wanted.listing(context, person)
+    found = await wanted.listing(context, person, grouped=True)
     _add_reading(response, found)
     return person.view(found.groups)
 

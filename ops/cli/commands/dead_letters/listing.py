@@ -98,7 +98,9 @@ def list_dead_letters(*, limit: int, grouped: bool, as_json: bool, **filters: An
     with exit_on_refusal():
         found: DeadLetterListing = run_with_store(
             settings,
-            lambda store: read_listing(store, broker, settings.namespace, selection, read_by=read_by, limit=limit),
+            lambda store: read_listing(
+                store, broker, settings.namespace, selection, read_by=read_by, limit=limit, grouped=grouped
+            ),
         )
     reading = found.reading
     print_beyond(reading.beyond_limit)
