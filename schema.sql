@@ -308,7 +308,7 @@ CREATE TABLE provisioning_dead_letters (
     PRIMARY KEY (queue, digest)
 );
 
--- Readings of dead letters: when a queue was last read into the table above, by whom, how many it had, and how many more
+-- Readings: when a queue of dead letters was last read into the table above, by whom, how many it had, and how many more
 -- than one reading takes. `outdated`: somebody has acted on dead letters since.
 CREATE TABLE provisioning_dead_letter_readings (
     queue text PRIMARY KEY,
