@@ -25,7 +25,7 @@ from consumer.store import schema_installation
 from consumer.telemetry.logs import configure_logs
 from ops.cli.demo_cleanup import demo_folder, ended_by_signals, namespace_at, remove_leftovers
 from ops.cli.demo_servers import connection_settings, find_broker, keep_servers, start_postgres
-from ops.cli.tables.columns import console, make_table, state_text
+from ops.cli.tables.columns import console, print_table, state_text
 from ops.dead_letters.queries import peek_dead_letters
 from ops.publishing import publish_all, publishing, website_created
 from ops.text.printable import json_text
@@ -66,7 +66,7 @@ KINDS = (
 )
 
 
-def run_demo(count: int, *, keep: bool, as_json: bool = False) -> int:
+def run_demo(count: int, *, keep: bool, yes: bool = False, as_json: bool = False) -> int:
     """Run the demo with `count` websites; return 0 if every website ended in the expected state.
 
     As JSON, the result is printed at the end, and everything else goes to standard error. Whatever ends it but SIGKILL,
@@ -80,7 +80,7 @@ def run_demo(count: int, *, keep: bool, as_json: bool = False) -> int:
             console.stderr = True
         folder = stack.enter_context(demo_folder())
         postgres = start_postgres(stack)
-        amqp_url, broker = find_broker(stack)
+        amqp_url, broker = find_broker(stack, yes=yes)
         settings = Settings(
             database_url=SecretStr(postgres.url),
             pooler=Pooler.NONE,
@@ -232,10 +232,8 @@ class Demo:
                 (self._kinds[each["website_id"]].name, each["state"], each["error"] or "") for each in statuses
             ).items()
         )
-        table = make_table("websites", "kind", "state", "error")
-        for (kind, state, error), number in counted:
-            table.add_row(str(number), kind, state_text(state), error)
-        console.print(table)
+        rows = [(str(number), kind, state_text(state), error) for (kind, state, error), number in counted]
+        print_table(("websites", "kind", "state", "error"), rows)
         return [
             {"websites": number, "kind": kind, "state": state, "error": error or None}
             for (kind, state, error), number in counted

@@ -15,7 +15,7 @@ from ops.console.access.settings import ConsoleSettings
 from ops.console.broadcaster import Broadcaster
 from ops.console.jobs import Jobs
 from ops.doctor.run import SharedReport
-from seeders import PackLibrary
+from seeders.loading.pack_library import PackLibrary
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,10 @@ SECONDS = 60
 
 @contextmanager
 def demo(rabbitmq: RabbitServer, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Run a demo on a broker of others, on a terminal; lend it and our end of that, once its signups are published."""
+    """Run a demo on a broker of others, on a terminal; lend it and our end of that, once its signups are published.
+
+    It stands still then, so that it cannot come to its own end first: whoever signals it lets it go on.
+    """
     ours, terminal = os.openpty()
     running = subprocess.Popen(
         [sys.executable, "-m", "ops", "demo", "--count", "2000"],
@@ -40,6 +43,7 @@ def demo(rabbitmq: RabbitServer, folder: Path) -> Iterator[tuple[subprocess.Pope
     os.close(terminal)
     try:
         read_until(ours, b"signups published", SECONDS)
+        running.send_signal(signal.SIGSTOP)
         yield running, ours
     finally:
         if running.poll() is None:
@@ -61,9 +65,10 @@ def test_a_demo_that_is_ended_leaves_nothing(rabbitmq: RabbitServer, tmp_path: P
     with demo(rabbitmq, tmp_path) as (running, ours):
         assert left_at(rabbitmq)
         if how == "closed terminal":
-            os.close(ours)
+            os.close(ours)  # the kernel lets it go on, too
         else:
             running.send_signal(signal.Signals[how])
+            running.send_signal(signal.SIGCONT)
             read_until(ours, None, SECONDS)
         code = running.wait(SECONDS)
     assert code == {"SIGTERM": 143, "SIGQUIT": 131, "closed terminal": 129}[how]
@@ -83,6 +88,7 @@ def test_the_next_demo_removes_what_a_killed_one_left(rabbitmq: RabbitServer, tm
         assert not there & left
         assert not folder.exists()
         running.send_signal(signal.SIGTERM)
+        running.send_signal(signal.SIGCONT)
         assert running.wait(SECONDS) == 143
     assert left_at(rabbitmq) == []
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from ops.cli.tables.columns import cell, console, make_table, print_rows
+from ops.cli.tables.columns import cell, console, print_rows, print_table
 
 MAX_PROPERTIES = 10
 """So many properties are listed; JSON has them all."""
@@ -84,13 +84,14 @@ def _print_properties(properties: list[Mapping[str, Any]]) -> None:
     console.print(f"  {_counted(len(properties), 'property', 'properties')}")
     if not properties:
         return
-    rows = make_table("reference", "type", "city", "sale", "rent a month")
-    for entry in properties[:MAX_PROPERTIES]:
-        rows.add_row(
+    rows = [
+        (
             cell(entry["reference"]), cell(entry["prop_type_key"]), cell(entry["city"]),
             _price(entry["sale"]), _price(entry["rental"]),
-        )  # fmt: skip
-    console.print(rows)
+        )
+        for entry in properties[:MAX_PROPERTIES]
+    ]  # fmt: skip
+    print_table(("reference", "type", "city", "sale", "rent a month"), rows)
     if len(properties) > MAX_PROPERTIES:
         console.print(f"  and {len(properties) - MAX_PROPERTIES} more; --json has them all")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from ops.cli.tables.columns import cell, console, make_table, print_rows, state_text, time_cell
+from ops.cli.tables.columns import cell, console, print_rows, print_table, state_text, time_cell
 from ops.websites.verb_registry import asleep_text
 
 
@@ -24,12 +24,12 @@ def print_status(status: Mapping[str, Any]) -> None:
         attempt = f"attempt {status['attempts']} did not succeed ({status['attempt_error']})"
         console.print(cell(attempt if status["asleep"] else f"{attempt}; next {status['next_attempt_at']}"))
     console.print()
-    table = make_table("requirement", "complete", "have")
+    requirements = []
     for key, entry in status["checklist"].items():
         have = entry.get("value", entry.get("count", ""))
         complete = "yes" if entry["complete"] else "no" + ("" if entry["required"] else " (not needed)")
-        table.add_row(key, complete, cell(have))
-    console.print(table)
+        requirements.append((key, complete, cell(have)))
+    print_table(("requirement", "complete", "have"), requirements)
     if status["missing"]:
         console.print(cell(f"missing: {', '.join(status['missing'])}"))
     console.print()
