@@ -15,13 +15,17 @@ from consumer.broker.protocol import Broker
 from consumer.store.database import Store
 from ops.dead_letters import lease as leases
 from ops.dead_letters.lease import LeaseHeldError, leased_pages
-from ops.dead_letters.table import SQL, Digests, Row, delete_rows, insert_rows, known_digests, row_of
+from ops.dead_letters.table import SQL, Digests, Row, delete_rows, has_table, insert_rows, known_digests, row_of
 
 FRESH_SECONDS = 2.0
 """So old a reading may be for a list to show it: a page that many people look at reads the queue once for them all."""
 HELD_SECONDS = 1.0
 """How long to wait for a tool that acts on dead letters, where there is a reading to show instead."""
 POLL_SECONDS = 0.1
+SEARCHED_BY_OTHERS = (
+    "texts are sought in the queue alone, and this database role may not write what is read of it: "
+    "search without a text, or as provisioner_ops"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +65,22 @@ async def fresh_reading(
     now = asyncio.get_running_loop().time
     began = now()
     while True:
-        row = await _last_reading(store, queue)
-        last = _reading(row) if row["ended_at"] else None
-        if last and text is None and not row["outdated"] and row["age_seconds"] <= max(FRESH_SECONDS, now() - began):
-            return FreshReading(last)
+        async with store.connection() as connection:
+            row = await connection.fetchrow(SQL["last_reading"], queue)
+        if text is None and _is_fresh(row, now() - began):
+            return FreshReading(_reading(row))
+        fallback = _reading(row) if row["ended_at"] and text is None else None
         if not row["may_write"]:
-            return FreshReading(_instead(last, f"this database role may not write a reading of {queue}"))
-        fallback = last if text is None else None
+            if text is not None:
+                raise LeaseHeldError(SEARCHED_BY_OTHERS)
+            return FreshReading(_instead(fallback, f"this database role may not write a reading of {queue}"))
         try:
-            async with _turn(store, queue) as (connection, began_at, commit):
-                if began_at is not None:
-                    wait = leases.GIVE_UP_SECONDS if fallback is None else min(HELD_SECONDS, leases.GIVE_UP_SECONDS)
-                    async with leased_pages(broker, queue, give_up_seconds=wait) as lease:
-                        found = await _read(connection, lease, began_at, read_by, text)
-                        # Before the lease ends: whoever leases next marks this reading as outdated.
-                        await commit()
-                        return found
+            async with _turn(store, queue) as turn:
+                if turn.began_at is not None:
+                    row = await turn.connection.fetchrow(SQL["last_reading"], queue)
+                    if text is None and _is_fresh(row, now() - began):
+                        return FreshReading(_reading(row))  # whoever had the turn has just committed it
+                    return await _read_queue(turn, broker, queue, read_by, text, brief=fallback is not None)
         except LeaseHeldError as held:
             return FreshReading(_instead(fallback, str(held), held))
         if now() - began > leases.GIVE_UP_SECONDS:
@@ -88,39 +92,55 @@ async def fresh_reading(
 async def mark_outdated(store: Store, queue: str) -> None:
     """Have the next list read the queue. To be called under the lease, before something is done to dead letters."""
     async with store.connection() as connection:
-        if await connection.fetchval("SELECT to_regclass('provisioning_dead_letter_readings') IS NOT NULL"):
+        if await has_table(connection):
             await connection.execute(SQL["mark_outdated"], queue)
 
 
-async def _last_reading(store: Store, queue: str) -> Any:
-    async with store.connection() as connection:
-        return await connection.fetchrow(SQL["last_reading"], queue)
+@dataclass(slots=True)
+class _Turn:
+    """A connection in a transaction, and when its turn to read began; None: another reader has it."""
+
+    connection: Any
+    transaction: Any
+    began_at: datetime | None = None
+    committed: bool = False
+
+    async def commit(self) -> None:
+        self.committed = True
+        await self.transaction.commit()
 
 
 @asynccontextmanager
-async def _turn(store: Store, queue: str) -> AsyncIterator[tuple[Any, datetime | None, Any]]:
-    """Take the turn to read: a connection in a transaction, when it began (None: another has the turn), its commit."""
+async def _turn(store: Store, queue: str) -> AsyncIterator[_Turn]:
     async with store.connection() as connection:
-        transaction, open_ = connection.transaction(isolation="read_committed"), True
-        await transaction.start()
-
-        async def commit() -> None:
-            nonlocal open_
-            open_ = False
-            await transaction.commit()
-
+        turn = _Turn(connection, connection.transaction(isolation="read_committed"))
+        await turn.transaction.start()
         try:
-            yield connection, await connection.fetchval(SQL["begin_reading"], queue), commit
+            turn.began_at = await connection.fetchval(SQL["begin_reading"], queue)
+            yield turn
         finally:
-            if open_:
-                await transaction.rollback()
+            if not turn.committed:
+                await turn.transaction.rollback()
 
 
-async def _read(
-    connection: Any, lease: leases.PagedLease, began_at: datetime, read_by: str, text: str | None
+async def _read_queue(
+    turn: _Turn, broker: Broker, queue: str, read_by: str, text: str | None, *, brief: bool
 ) -> FreshReading:
-    """Write what is in the queue and not in the table, delete what is in the table alone, and record the reading."""
-    queue, sought = lease.queue, (text or "").lower()
+    """Read the queue into the table; `brief`: do not wait long for its lease. Raises LeaseHeldError."""
+    wait = min(HELD_SECONDS, leases.GIVE_UP_SECONDS) if brief else leases.GIVE_UP_SECONDS
+    async with leased_pages(broker, queue, give_up_seconds=wait) as lease:
+        count, with_text = await _write(turn.connection, lease, (text or "").lower())
+        beyond = lease.ready - count
+        row = await turn.connection.fetchrow(SQL["end_reading"], queue, turn.began_at, read_by, count, beyond)
+        # Before the lease ends: whoever leases next marks this reading as outdated.
+        await turn.commit()
+    return FreshReading(_reading(row), frozenset(with_text))
+
+
+async def _write(connection: Any, lease: leases.PagedLease, text: str) -> tuple[int, set[bytes]]:
+    """Write what is in the queue and not in the table, and delete what is in the table alone; return how many there
+    are, and the digests of those whose bodies have the text."""
+    queue = lease.queue
     known, place = await known_digests(connection, queue)
     digests, count, with_text = Digests(), 0, set[bytes]()
     async for page in lease.pages():
@@ -132,13 +152,17 @@ async def _read(
             else:
                 place += 1
                 rows.append(row_of(delivery, digest, place))
-            if sought and sought in delivery.body.decode(errors="replace").lower():
+            if text and text in delivery.body.decode(errors="replace").lower():
                 with_text.add(digest)
         count += len(page)
         await insert_rows(connection, queue, rows)
     await delete_rows(connection, queue, known)
-    row = await connection.fetchrow(SQL["end_reading"], queue, began_at, read_by, count, lease.ready - count)
-    return FreshReading(_reading(row), frozenset(with_text))
+    return count, with_text
+
+
+def _is_fresh(row: Any, asked_seconds: float) -> bool:
+    """Say whether a reading can be shown: it is some seconds old at most, or has ended since somebody asked."""
+    return bool(row["ended_at"] and not row["outdated"] and row["age_seconds"] <= max(FRESH_SECONDS, asked_seconds))
 
 
 def _reading(row: Any) -> Reading:

@@ -86,6 +86,12 @@ def summary_of(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+async def has_table(connection: Any) -> bool:
+    """Say whether `init` has made the table: who acts on dead letters needs none."""
+    found: bool = await connection.fetchval("SELECT to_regclass('provisioning_dead_letter_readings') IS NOT NULL")
+    return found
+
+
 async def known_digests(connection: Any, queue: str) -> tuple[set[bytes], int]:
     """Return the digests of the rows of a queue, and the last place among them."""
     row = await connection.fetchrow(SQL["known_digests"], queue)
@@ -106,7 +112,8 @@ async def delete_rows(connection: Any, queue: str, digests: Collection[bytes]) -
 
 async def keep_rows(connection: Any, queue: str, digests: Collection[bytes]) -> None:
     """Delete all rows but these, those of other queues too: the next reading of a queue writes its own again."""
-    await connection.execute(SQL["keep_dead_letters"], queue, list(digests))
+    if await has_table(connection):
+        await connection.execute(SQL["keep_dead_letters"], queue, list(digests))
 
 
 async def stored_rows(connection: Any, queue: str, website_id: int | None = None) -> AsyncIterator[Mapping[str, Any]]:

@@ -17,6 +17,7 @@ from consumer.store.database import Store
 from ops.audit.identity_proof import UNPROVEN, Proof
 from ops.audit.trail import Action, ActionItem, AuditTrail
 from ops.dead_letters.lease import PagedLease, leased_pages
+from ops.dead_letters.readings import mark_outdated
 from ops.dead_letters.table import Digests, keep_rows
 from ops.errors import InvalidInputError
 from ops.retention.erasure_target import SQL, ErasureTarget
@@ -87,6 +88,7 @@ async def erase(
             recorded = await action.record(_items(before, len(letters)))
             outcome = UNFINISHED
             try:
+                await mark_outdated(store, queue)
                 await _discard(lease.session, queue, letters)
                 async with _transaction(store) as connection:
                     await keep_rows(connection, queue, others)
