@@ -30,6 +30,7 @@ from consumer.provisioning.planning import (
     user_taken,
 )
 from consumer.provisioning.signup_conflicts import users_to_compare
+from consumer.provisioning.subdomain_holders import refused_by_pool, subdomain_owners
 from consumer.store.connection_statements import Queries, website_of
 from consumer.store.database import Store
 from ops.dead_letters.queries import summarize
@@ -220,9 +221,9 @@ async def _read_rows(store: Store, commands: Sequence[Command], owner_by_id: Own
         records = await connection.fetch(SQL["websites_of_dead_letters"], ids)
         done = await connection.fetch(SQL["applied_messages"], ids, [command.message_id for command in commands])
         subdomains = [signup.subdomain for signup in signups if signup.subdomain]
-        taken = await connection.fetch(SQL["subdomain_owners"], subdomains)
+        taken = await subdomain_owners(connection, subdomains)
         named = {each.website_id: user for each in signups if (user := named_user(each)) is not None}
-        reserved = await _refused_by_pool(connection, signups)
+        reserved = await refused_by_pool(connection, [_claim_on_name(signup) for signup in signups])
         users = await queries.known_users({user for each in signups if (user := named_user(each)) is not None})
         ours = {record["id"]: record for record in records if our_state(record["provisioning_state"])}
         websites = {website_id: website_of(record) for website_id, record in ours.items()}
@@ -237,7 +238,7 @@ async def _read_rows(store: Store, commands: Sequence[Command], owner_by_id: Own
         frozenset(record["id"] for record in records) - frozenset(ours),
         facts,
         frozenset((record["website_id"], record["message_id"]) for record in done),
-        {record["subdomain"]: record["id"] for record in taken},
+        taken,
         frozenset(users),
         owners,
         frozenset(taken_users),
@@ -245,15 +246,5 @@ async def _read_rows(store: Store, commands: Sequence[Command], owner_by_id: Own
     )
 
 
-async def _refused_by_pool(connection: Any, signups: Sequence[WebsiteCreated]) -> frozenset[int]:
-    """Return the websites whose subdomain is reserved for others, where the existing product has its pool of names."""
-    if await connection.fetchval("SELECT to_regclass('pwb_subdomains') IS NULL"):
-        return frozenset()
-    records = await connection.fetch(
-        SQL["refused_by_pool"],
-        [signup.website_id for signup in signups],
-        [signup.subdomain for signup in signups],
-        [named_owner(signup.website_id, signup).email for signup in signups],
-        [named_user(signup) for signup in signups],
-    )
-    return frozenset(record["id"] for record in records)
+def _claim_on_name(signup: WebsiteCreated) -> tuple[int, str | None, str | None, int | None]:
+    return signup.website_id, signup.subdomain, named_owner(signup.website_id, signup).email, named_user(signup)
