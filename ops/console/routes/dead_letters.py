@@ -103,7 +103,7 @@ async def dead_letter_page(request: Request, context: Console, person: Reader, m
 
 
 async def _dead_letter_page(
-    request: Request, context: Context, person: Person, message_id: str, *, typed: str | None = None,
+    request: Request, context: Context, person: Person, message_id: str, *, typed: ActionRequest | None = None,
     refused: str | None = None,
 ) -> Response:  # fmt: skip
     letter = await _whole(context, person, message_id)
@@ -186,7 +186,7 @@ async def act_on_dead_letters_by_page(
         if verb != "edit":
             raise
         return await _dead_letter_page(
-            request, context, person, action.message_id or "", typed=action.body, refused=str(refusal)
+            request, context, person, action.message_id or "", typed=action, refused=str(refusal)
         )
     done = urlencode({"done": f"{len(letters)} {DONE_TEXTS[verb]}"})
     return RedirectResponse(f"/dead-letters?{done}", 303)
