@@ -9,8 +9,8 @@ from consumer.broker.protocol import Broker
 from consumer.config import Settings
 from consumer.store.database import Store
 from ops.console.access.auth import Authenticator
+from ops.console.access.concurrency_limits import Quotas
 from ops.console.access.follow_tokens import FollowTokens
-from ops.console.access.quotas import Quotas
 from ops.console.access.settings import ConsoleSettings
 from ops.console.broadcaster import Broadcaster
 from ops.console.jobs import Jobs

@@ -13,7 +13,7 @@ from typing import IO, Any
 from consumer.broker.protocol import Broker, BrokerDownError, BrokerError, ConsumerSession, Delivery, Message
 from consumer.broker.topology import Topology
 from ops.audit.trail import Action, ActionItem, AuditTrail
-from ops.dead_letters.edited_messages import edited_message, edited_message_id
+from ops.dead_letters.edited_copies import edited_message, edited_message_id
 from ops.dead_letters.lease import leased_pages
 from ops.dead_letters.queries import ALL, DeadLetterFilter, full_record, selected_pages, selection_digest
 from ops.dead_letters.readings import mark_outdated

@@ -14,8 +14,17 @@ from typing import Any
 from consumer.broker.protocol import Broker
 from consumer.store.database import Store
 from ops.dead_letters import lease as leases
+from ops.dead_letters.dead_letter_table import (
+    SQL,
+    Digests,
+    Row,
+    delete_rows,
+    has_table,
+    insert_rows,
+    known_digests,
+    row_of,
+)
 from ops.dead_letters.lease import LeaseHeldError, leased_pages
-from ops.dead_letters.table import SQL, Digests, Row, delete_rows, has_table, insert_rows, known_digests, row_of
 
 FRESH_SECONDS = 2.0
 """So old a reading may be for a list to show it: a page that many people look at reads the queue once for them all."""

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from consumer.broker.protocol import Delivery
 from consumer.broker.topology import Topology
+from consumer.domain.existing_product_states import NOT_OURS, our_state
 from consumer.domain.outcomes import Ahead, Rejected, Stale
-from consumer.domain.product_states import NOT_OURS, our_state
 from consumer.domain.records import StoredOwners, Website
 from consumer.messages.inbound import Command, PoisonError, decode
 from consumer.messages.inbound_contracts import WebsiteCreated
@@ -31,8 +31,8 @@ from consumer.provisioning.planning import (
 )
 from consumer.provisioning.signup_conflicts import users_to_compare
 from consumer.provisioning.subdomain_holders import refused_by_pool, subdomain_owners
-from consumer.store.connection_statements import Queries, website_of
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import Queries, website_of
 from ops.dead_letters.queries import summarize
 from ops.dead_letters.redriven_messages import as_redelivered, original_message
 from seeders.sql_loader import read_statements

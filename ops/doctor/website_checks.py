@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from consumer.config import Settings
-from consumer.domain.product_states import our_state
+from consumer.domain.existing_product_states import our_state
 from consumer.store.database import Store
 from ops.doctor.findings import Area, Finding, Level
 from seeders.sql_loader import read_statements

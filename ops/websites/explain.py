@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from consumer.broker.protocol import Broker, BrokerError
-from consumer.domain.product_states import NOT_OURS, our_state
-from consumer.store.connection_statements import Queries
+from consumer.domain.existing_product_states import NOT_OURS, our_state
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import Queries
 from ops.audit.queries import recent_actions
 from ops.dead_letters.lease import LeaseHeldError
 from ops.dead_letters.listing import read_listing

@@ -14,7 +14,7 @@ import pytest
 from consumer.config import SettingsError
 from ops.console.access.settings import ConsoleSettings, load_console_settings
 from ops.console.routes import WITH_API
-from ops.text.masking import masked
+from ops.text.email_masking import masked
 from ops.websites.verb_registry import VERBS_BY_NAME
 from tests.console.conftest import OPERATOR, READER, SIGNUP, Console
 from tests.worker_processes import until

@@ -13,7 +13,7 @@ from consumer.broker.topology import Topology
 from ops.dead_letters import lease
 from ops.dead_letters.lease import leased
 from ops.publishing import publish_all, publishing
-from ops.text.masking import masked
+from ops.text.email_masking import masked
 from tests.console.conftest import OPERATOR, READER, SIGNUP, Console
 
 QUEUE = Topology("t").dead_letters

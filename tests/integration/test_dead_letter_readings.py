@@ -20,10 +20,10 @@ from consumer.store.database import Store
 from ops.audit.trail import AuditTrail
 from ops.dead_letters import lease, readings
 from ops.dead_letters.actions import discard, redrive
+from ops.dead_letters.dead_letter_table import PAGE_ROWS, Digests
 from ops.dead_letters.lease import LeaseHeldError, leased, leased_pages
 from ops.dead_letters.listing import DeadLetterListing, read_listing
 from ops.dead_letters.queries import DeadLetterFilter, find_dead_letters, selection_digest, summarize
-from ops.dead_letters.table import PAGE_ROWS, Digests
 from ops.publishing import publish_all, publishing
 from tests.contract.faulty_broker import FaultyMemoryBroker
 from tests.factories import make_delivery

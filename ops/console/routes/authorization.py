@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, HTTPException, Request
 
 from ops.console.access.auth import Person
-from ops.console.access.quotas import holder_of
+from ops.console.access.concurrency_limits import holder_of
 from ops.console.access.tokens import Role
 from ops.console.context import context_of
 

@@ -30,9 +30,9 @@ from ops.console.routes.dead_letter_models import (
 from ops.console.routes.inputs import ApiRoute, Posted, typed_query, verb_in_path
 from ops.dead_letters import actions as dead_letter_actions
 from ops.dead_letters import queries, redrive_forecast
-from ops.dead_letters.edited_messages import EditRefusedError
+from ops.dead_letters.edited_copies import EditRefusedError
 from ops.dead_letters.listing import DeadLetterListing
-from ops.dead_letters.reader_view import for_readers
+from ops.dead_letters.reader_redaction import for_readers
 from ops.errors import InvalidInputError, NotFoundError
 from ops.text.printable import escaped, indented, json_text
 

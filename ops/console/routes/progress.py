@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
 from ops.console.access.audit_lines import log_done
-from ops.console.access.quotas import CUSTOMER, Holder
+from ops.console.access.concurrency_limits import CUSTOMER, Holder
 from ops.console.access.tokens import Role
 from ops.console.context import Console, context_of
 from ops.console.routes.authorization import Requires, SignupSystem

@@ -199,7 +199,7 @@ def _carry_out(
 def _edited_copy(settings: "Settings", delivery: "Delivery", given: bytes | None) -> "tuple[bytes, Delivery]":
     """Return the new body and the copy that it makes; who edits it by hand may correct it until it is accepted."""
     from consumer.broker.topology import Topology
-    from ops.dead_letters.edited_messages import EditRefusedError, edited_message
+    from ops.dead_letters.edited_copies import EditRefusedError, edited_message
     from ops.dead_letters.redriven_messages import as_redelivered
 
     draft = delivery.body.decode(errors="replace")

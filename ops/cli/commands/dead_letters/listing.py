@@ -39,7 +39,7 @@ def filter_options(command: Callable[..., None]) -> Callable[..., None]:
 def exit_on_refusal() -> Iterator[None]:
     """End with one line where dead letters cannot be leased, are not those that were seen, or may not be edited."""
     from ops.dead_letters.actions import SelectionChangedError
-    from ops.dead_letters.edited_messages import EditRefusedError
+    from ops.dead_letters.edited_copies import EditRefusedError
     from ops.dead_letters.lease import LeaseHeldError
 
     try:
