@@ -1,4 +1,4 @@
-"""The statements by which websites are read, locked and written: `Queries` reads, `Transaction` locks and writes as well.
+"""The statements by which websites are read, locked and written: `Queries` reads, `Transaction` does all three.
 
 Values in and out; it decides nothing.
 """
