@@ -21,6 +21,7 @@ from ops.cli.commands import (
     follow_token,
     installation,
     operator_actions,
+    overview,
     packs,
     workers,
 )
@@ -135,6 +136,7 @@ for command in (
     workers.list_workers,
     workers.pause,
     workers.resume,
+    overview.overview,
     doctor.doctor,
     operator_actions.actions,
     packs.packs,
