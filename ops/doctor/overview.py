@@ -15,6 +15,7 @@ from typing import Any
 from consumer.broker.protocol import Broker, BrokerDownError, BrokerError, ConsumerSession
 from consumer.broker.topology import Topology
 from consumer.error_classification import SESSION_LOST
+from consumer.messages.foreign_text import printable
 from consumer.store.database import Store
 from ops.doctor.broker_checks import BACKLOG
 from ops.doctor.run import SharedReport
@@ -201,7 +202,8 @@ def _items(found: Mapping[str, Any]) -> Iterator[dict[str, str]]:
 
 
 def _item(name: str, level: str, label: str, text: str, then: str = "") -> dict[str, str]:
-    return {"name": name, "level": level, "label": label, "text": text, "next": then}
+    """Return an item; its text, which may have somebody's reason in it, is made printable."""
+    return {"name": name, "level": level, "label": label, "text": printable(text), "next": printable(then)}
 
 
 def _count(name: str, count: int | None, level: str, then: str, most: float = math.inf) -> dict[str, str]:

@@ -329,8 +329,10 @@ async def test_one_look_serves_all_streams(console: Console) -> None:
     broadcaster = console.server.context.broadcaster
     async with console.client(OPERATOR) as client:
         began = asyncio.get_running_loop().time()
-        told = await asyncio.gather(*(events(client, "/api/events", 2) for _ in range(10)))
-        assert all(name == "states" and value["live"] == 0 for found in told for name, value in found)
+        told = await asyncio.gather(*(events(client, "/api/events", 3) for _ in range(10)))
+        assert all(value["live"] == 0 for found in told for name, value in found if name == "states")
+        assert {name for found in told for name, _ in found} == {"states", "overview"}
+        assert console.server.context.overview.readings <= (asyncio.get_running_loop().time() - began) / 3 + 1
         assert broadcaster.polls <= asyncio.get_running_loop().time() - began + 2
 
 

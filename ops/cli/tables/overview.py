@@ -21,7 +21,9 @@ class OverviewScreen:
 
     def __init__(self) -> None:
         """Show nothing yet."""
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._live = (
+            Live(console=console, auto_refresh=False, vertical_overflow="visible") if console.is_terminal else None
+        )
         self._shown = False
 
     def __enter__(self) -> Self:
