@@ -14,6 +14,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from consumer.broker.protocol import Message
 from consumer.broker.topology import Topology
 from ops.console import broadcaster, overview_feed
+from ops.console.app import STATIC
 from ops.publishing import publish_all, publishing
 from ops.workers.pause import pause_or_resume
 from tests.console.conftest import OPERATOR, READER, SIGNUP, Console
@@ -249,9 +250,13 @@ async def test_a_connection_that_is_dead_and_looks_open_is_noticed(
     page: Page, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reading that was announced does not come, and nothing else does."""
+    script = (STATIC / "console.js").read_text().replace("LATE_MS = 10000", "LATE_MS = 100")
+    await page.route("**/static/console.js", lambda route: route.fulfill(body=script, content_type="text/javascript"))
+    await page.reload()
+    await expect(page.locator("#band-at")).to_contain_text("As of")
     await page.route("**/api/events", lambda route: route.abort())
     monkeypatch.setattr(console.server.context.overview, "_publish", lambda _: None)
-    await expect(status(page)).to_contain_text("Not live since ", timeout=30_000)
+    await expect(status(page)).to_contain_text("Not live since ", timeout=LIVENESS_MS)
 
 
 async def test_the_end_of_a_stream_does_not_flash(page: Page, console: Console) -> None:

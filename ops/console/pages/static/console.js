@@ -171,7 +171,7 @@ function changed(key, value) {
 
 function isWanted(key) {
   const parts = [...document.querySelectorAll("[data-live]")];
-  return parts.some((part) => (part.dataset.live || "states website").split(" ").includes(key));
+  return parts.some((part) => (part.dataset.live || "website").split(" ").includes(key));
 }
 
 let due = 0; // when the page may be renewed again
