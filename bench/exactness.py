@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bench.arena import SITE_TYPES, NotExactError, Run
 from consumer.factories import SHIPPED_PACKS
-from seeders import PackLibrary
+from seeders.loading.pack_library import PackLibrary
 from statemachine import CHAIN
 
 STEPS = len(CHAIN) - 1

@@ -21,7 +21,8 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from consumer.broker.topology import Topology
 from consumer.config import load_settings
 from consumer.factories import SHIPPED_PACKS
-from seeders import Pack, PackLibrary
+from seeders.loading.pack_library import PackLibrary
+from seeders.pack import Pack
 from statemachine import steps
 
 PREFETCH = 32

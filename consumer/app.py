@@ -33,7 +33,8 @@ from consumer.worker.signup_admission import Admission
 from consumer.worker.stop_requests import on_parent_gone, stop_signals
 from consumer.worker.subscriber import Subscriber
 from consumer.worker.view_refresher import ViewRefresher
-from seeders import PackLibrary, Seeders
+from seeders.loading.pack_library import PackLibrary
+from seeders.seeding import Seeders
 
 CANCEL_AGAIN_SECONDS = 0.25
 

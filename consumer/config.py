@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from consumer.addresses.broker import parse_broker_url
 from consumer.addresses.database import Pooler, parse_database_url
+from consumer.domain.validation_texts import validation_text
 
 PREFIX = "PROVISIONER_"
 CONSOLE_PREFIX = "PROVISIONER_CONSOLE_"
@@ -192,12 +193,11 @@ def load_settings() -> Settings:
     try:
         return Settings(**from_files)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        first = error.errors(include_input=False, include_url=False)[0]
         field = "_".join(str(part) for part in first["loc"])
         reason = FORMATS.get(field) if first["type"] == "string_pattern_mismatch" else None
-        reason = reason or ("must be a number" if first["type"] == "finite_number" else first["msg"])
         variable = PREFIX + field.upper() + ("_FILE" if field in from_files else "")
-        raise SettingsError(f"{variable}: {reason.removeprefix('Value error, ')}") from None
+        raise SettingsError(f"{variable}: {reason or validation_text(first)}") from None
 
 
 def values_from_files(prefix: str, fields: Iterable[str], environment: Mapping[str, str]) -> dict[str, Any]:

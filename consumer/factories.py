@@ -1,17 +1,21 @@
 """Factories of the broker, the store and the seed packs that the settings name: all that a tool needs of the service.
 
-They import no part of the worker, and the client of RabbitMQ only where a broker is made: a tool that only reads the
-database starts faster, and weighs less, without it.
+They import no part of the worker, the client of RabbitMQ only where a broker is made, and the readers of seed packs
+only where packs are: a tool that only reads the database starts faster, and weighs less, without them.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from consumer.addresses.broker import parse_broker_url
 from consumer.broker.protocol import Broker
 from consumer.config import Settings
 from consumer.store.database import Store
 from consumer.telemetry.logs import log
-from seeders import PackLibrary, PackProblem
+from seeders.pack_problems import PackProblem
+
+if TYPE_CHECKING:
+    from seeders.loading.pack_library import PackLibrary
 
 SHIPPED_PACKS = Path(__file__).parents[1] / "seeders" / "packs"
 MAX_PACK_WARNINGS = 20
@@ -44,8 +48,10 @@ def make_store(settings: Settings, *, size: int) -> Store:
     )
 
 
-def make_packs(settings: Settings) -> PackLibrary:
+def make_packs(settings: Settings) -> "PackLibrary":
     """Return the seed packs: the settings' own folder before those that ship."""
+    from seeders.loading.pack_library import PackLibrary  # noqa: PLC0415
+
     return PackLibrary(pack_folders(settings), images_url=settings.images_url, warn=PackWarnings().log)
 
 

@@ -7,15 +7,17 @@ that cannot be used, or not for the step at hand, falls back to defaults, which 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from seeders.inserts import INSERTS, SQL, Insert, Pair, rows_of
-from seeders.loading.pack_library import PackLibrary, pack_name
 from seeders.pack import Pack
 from seeders.pack_problems import PackError
 from seeders.step_bindings import BINDINGS, FromPack, FromSignup
 from seeders.website_to_seed import Tenant
 from statemachine import STEP_OF, STEPS, Facts, Requirement, Trigger, needed, unmet
+
+if TYPE_CHECKING:
+    from seeders.loading.pack_library import PackLibrary
 
 COUNTS = {
     step.requirement.fact: count
@@ -28,6 +30,12 @@ STATEMENTS = SQL | {
     + "\n  FROM unnest($1::bigint[]) AS asked (id)\n"
 }
 """All that is run in a transaction of the use case; what counts is composed, so that no step's fact is left out."""
+PACK_BY_SITE_TYPE = {
+    "residential": "residential",
+    "commercial": "commercial",
+    "vacation_rental": "vacation_rental",
+}
+PACK_OTHERWISE = "base"
 PRIMARY_KEY_SUFFIX = "_pkey"
 """As PostgreSQL names primary keys, and the existing product leaves them."""
 NOT_THE_DATA = "22", "23"
@@ -49,6 +57,11 @@ Fallbacks = dict[int, Fallback]
 """By website id, which pack did not suffice and why; a website that is not in it was seeded from its pack."""
 
 
+def pack_name(seed_pack: str | None, site_type: str | None) -> str:
+    """Return the name of the pack that seeds a website: its own, else its site type's, else base."""
+    return seed_pack or PACK_BY_SITE_TYPE.get(site_type or "", PACK_OTHERWISE)
+
+
 async def read_facts(connection: Any, subdomains: Mapping[int, str | None]) -> dict[int, Facts]:
     """Return what websites have now, given their subdomains by id."""
     return {
@@ -60,7 +73,7 @@ async def read_facts(connection: Any, subdomains: Mapping[int, str | None]) -> d
 class Seeders:
     """Carries out the seeders of steps, with the packs of a library."""
 
-    def __init__(self, packs: PackLibrary) -> None:
+    def __init__(self, packs: "PackLibrary") -> None:
         self._packs = packs
 
     async def seed(
@@ -113,7 +126,7 @@ class PackStep:
         requirement: Requirement,
         seeder: FromPack,
         connection: Any,
-        packs: PackLibrary,
+        packs: "PackLibrary",
         optional: Collection[str] = (),
     ) -> None:
         self._compose_beside = [compose for name, compose in seeder.optional if name in optional]

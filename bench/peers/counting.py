@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.arena import SITE_TYPES
 from consumer.factories import SHIPPED_PACKS
-from seeders import PackLibrary
+from seeders.loading.pack_library import PackLibrary
 from statemachine import CHAIN
 
 SEEDED = {

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from consumer.broker.protocol import Delivery
+from consumer.domain.validation_texts import validation_text
 from consumer.messages.authors import author_of
 from consumer.messages.inbound_contracts import (
     COMMAND_PREFIX,
@@ -188,13 +189,10 @@ def _no_constant(name: str) -> Any:
 def _explain(error: ValidationError) -> str:
     """Return the errors as "field: reason", without the input, which may hold personal data."""
     sentences = []
-    for item in error.errors(include_input=False, include_url=False, include_context=False)[:5]:
+    for item in error.errors(include_input=False, include_url=False)[:5]:
         # The name of a form of owner is of no use to a reader.
         parts = [str(part) for part in item["loc"] if part not in ("OwnerByEmail", "OwnerById")]
         # The name of an unknown field is the sender's content too: only what looks like a field's name is repeated.
         where = ".".join(part if FIELD_NAME_FORMAT.fullmatch(part) else "a field" for part in parts)
-        reason = item["msg"].removeprefix("Value error, ")
-        if item["type"] in ("model_type", "model_attributes_type"):
-            reason = "must be an object"  # pydantic would name a class of ours
-        sentences.append(f"{where or 'body'}: {reason}")
+        sentences.append(f"{where or 'body'}: {validation_text(item)}")
     return "; ".join(dict.fromkeys(sentences))

@@ -10,7 +10,7 @@ from consumer.domain.outcomes import Advanced, AlreadyDone, Outcome, Reason, Rej
 from consumer.domain.records import Attempt, FailureCause, Move
 from consumer.messages.outbound import first_traceparent, live_url
 from consumer.provisioning.planning import Planned
-from seeders import Fallback
+from seeders.seeding import Fallback
 from statemachine import (
     CHAIN,
     Advance,

@@ -11,7 +11,7 @@ from consumer.messages.inbound import Command
 from consumer.messages.inbound_contracts import OwnerByEmail, OwnerById, WebsiteCreated
 from consumer.messages.outbound import command_id
 from consumer.provisioning.signup_conflicts import conflict, conflicting
-from seeders import NamedOwner
+from seeders.website_to_seed import NamedOwner
 from statemachine import (
     REST_STATES,
     Illegal,

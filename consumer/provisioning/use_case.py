@@ -36,7 +36,8 @@ from consumer.store.connection_statements import Transaction
 from consumer.store.database import Store
 from consumer.store.sequences import MENDS, IdSequences
 from consumer.telemetry import metrics
-from seeders import Fallback, Seeders, Tenant
+from seeders.seeding import Fallback, Seeders
+from seeders.website_to_seed import Tenant
 from statemachine import Facts, Trigger, is_step
 
 __all__ = ["Policy", "ProvisioningUseCase"]

@@ -7,15 +7,17 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from consumer.domain.product_states import KNOWN, LOCKED_STATES
 from consumer.domain.records import Attempt, Claim, Locked, LogRow, Move, StoredOwners, Website
-from consumer.messages.inbound_contracts import OwnerByEmail, WebsiteCreated
 from seeders.seeding import read_facts
 from seeders.sql_loader import read_statements
 from statemachine import REST_STATES, Facts, State, Trigger
+
+if TYPE_CHECKING:
+    from consumer.messages.inbound_contracts import WebsiteCreated
 
 SQL = read_statements("consumer.store.sql")
 
@@ -91,7 +93,7 @@ class Transaction(Queries):
         super().__init__(connection)
         self.optional = optional
 
-    async def register(self, signups: Sequence[WebsiteCreated]) -> set[int]:
+    async def register(self, signups: "Sequence[WebsiteCreated]") -> set[int]:
         """Insert websites that are not there yet; a row that is there stays as it is. Return the new ones."""
         records = await self.connection.fetch(
             SQL["register_websites"],
@@ -152,7 +154,7 @@ class Transaction(Queries):
             for website in websites
         }
 
-    async def fill(self, signups: Sequence[WebsiteCreated]) -> None:
+    async def fill(self, signups: "Sequence[WebsiteCreated]") -> None:
         """Fill the empty columns of websites' rows with what their signups bring."""
         await self.connection.execute(
             SQL["fill_websites"],
@@ -272,5 +274,6 @@ def _json_text(value: Mapping[str, Any] | None) -> str | None:
     return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _owner_email(signup: WebsiteCreated) -> str | None:
-    return signup.owner.email if isinstance(signup.owner, OwnerByEmail) else None
+def _owner_email(signup: "WebsiteCreated") -> str | None:
+    """Return the address of an owner who is named by it; None for one who is named by the id of a user."""
+    return getattr(signup.owner, "email", None)

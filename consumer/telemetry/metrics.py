@@ -25,8 +25,7 @@ from consumer.domain.outcomes import (
     Rejected,
     Stale,
 )
-from seeders import BINDINGS
-from seeders.step_bindings import FromPack
+from seeders.step_bindings import BINDINGS, FromPack
 from statemachine import Trigger
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every series, of no use to anybody

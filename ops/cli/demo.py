@@ -66,7 +66,7 @@ KINDS = (
 )
 
 
-def run_demo(count: int, *, keep: bool, as_json: bool = False) -> int:
+def run_demo(count: int, *, keep: bool, yes: bool = False, as_json: bool = False) -> int:
     """Run the demo with `count` websites; return 0 if every website ended in the expected state.
 
     As JSON, the result is printed at the end, and everything else goes to standard error. Whatever ends it but SIGKILL,
@@ -80,7 +80,7 @@ def run_demo(count: int, *, keep: bool, as_json: bool = False) -> int:
             console.stderr = True
         folder = stack.enter_context(demo_folder())
         postgres = start_postgres(stack)
-        amqp_url, broker = find_broker(stack)
+        amqp_url, broker = find_broker(stack, yes=yes)
         settings = Settings(
             database_url=SecretStr(postgres.url),
             pooler=Pooler.NONE,

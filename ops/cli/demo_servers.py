@@ -6,11 +6,14 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from consumer.broker.memory.broker import MemoryBroker
 from consumer.broker.protocol import Broker
 from consumer.config import Settings, load_settings
+from ops.cli.output import confirm
 from ops.cli.tables.columns import console
 from ops.errors import OutputError
 from ops.sandbox.child_process import LocalServerError
@@ -27,13 +30,15 @@ def start_postgres(stack: ExitStack) -> PostgresServer:
     return server
 
 
-def find_broker(stack: ExitStack) -> tuple[str, Broker | None]:
-    """Return the AMQP URL of a RabbitMQ that runs or is started here, or else the broker inside this process."""
+def find_broker(stack: ExitStack, *, yes: bool = False) -> tuple[str, Broker | None]:
+    """Return the AMQP URL of a RabbitMQ that runs or is started here, or else the broker inside this process.
+
+    One on another machine is used only after a question, which `yes` answers.
+    """
     configured, default = load_settings().amqp_url.get_secret_value(), Settings.model_fields["amqp_url"].default
     for url in dict.fromkeys((configured, default.get_secret_value())):
         if answers_amqp(url):
-            where = "" if url == configured else " on localhost"
-            console.print(f"using the RabbitMQ that answers{where}, in a namespace of its own")
+            _say_whose(url, yes=yes)
             return url, None
     try:
         console.print("no RabbitMQ answers; starting one … ", end="")
@@ -45,6 +50,27 @@ def find_broker(stack: ExitStack) -> tuple[str, Broker | None]:
         return "inprocess://", MemoryBroker()
     console.print("up")
     return server.url, None
+
+
+def _say_whose(url: str, *, yes: bool) -> None:
+    """Say that the broker is not the demo's own; ask before one on another machine is used."""
+    parts = urlsplit(url)
+    host = parts.hostname or "localhost"
+    where = f"{host}:{parts.port}" if parts.port else host
+    if not _is_this_machine(host):
+        confirm(
+            f"the RabbitMQ at {where} (PROVISIONER_AMQP_URL) is on another machine, and would get the demo's queues",
+            yes=yes,
+        )
+    text = f"using the RabbitMQ at {where}, which is not the demo's own: its queues there are removed at the end"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def connection_settings(settings: Settings, packs_dir: Path) -> dict[str, str]:

@@ -4,7 +4,6 @@ Exit codes: 0 done, 1 it was understood and did not succeed, 2 wrong usage or se
 not able to. Every error is one line of text on standard error, with --json too; this is the place where it is printed.
 """
 
-import asyncio
 import sys
 import traceback
 from typing import Any, NoReturn
@@ -61,8 +60,13 @@ class OneLineErrors(click.Group):
             fail(" ".join(error.format_message().split()).removesuffix(".") + where, error.exit_code)
         except click.Abort:
             fail("aborted")
-        except (Exception, asyncio.CancelledError) as error:
-            # A client library that loses its connection may cancel whoever waits.
+        except Exception as error:
+            self._end(error)
+        except BaseException as error:
+            # A client library that loses its connection may cancel whoever waits. Without asyncio nobody is.
+            asyncio = sys.modules.get("asyncio")
+            if asyncio is None or not isinstance(error, asyncio.CancelledError):
+                raise
             self._end(error)
 
     def invoke(self, context: click.Context) -> Any:

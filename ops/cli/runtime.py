@@ -1,6 +1,8 @@
-"""Runs commands: their settings, the store, the websites that they name, one event loop."""
+"""Runs commands: their settings, the store, the websites that they name, one event loop.
 
-import asyncio
+What only some commands need is imported by them: `--help` and completion wait for neither settings nor event loop.
+"""
+
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,19 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from consumer.config import Settings, SettingsError, load_settings, misspelt_settings
 from ops.cli.output import fail
 from ops.errors import EXIT_USAGE, InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
+    from consumer.config import Settings
     from consumer.store.database import Store
 
 
-def settings_or_exit(*, inprocess: bool = False) -> Settings:
+def settings_or_exit(*, inprocess: bool = False) -> "Settings":
     """Return the settings, or end with one line that names the wrong one.
 
     `inprocess`: whether the broker inside the process will do; no other process sees what it holds.
     """
+    from consumer.config import SettingsError, load_settings, misspelt_settings
+
     for name, meant in misspelt_settings(os.environ).items():
         click.echo(f"provisioner: {name} is no setting" + (f"; is {meant} meant?" if meant else ""), err=True)
     try:
@@ -39,6 +43,8 @@ def settings_or_exit(*, inprocess: bool = False) -> Settings:
 
 def run_async(work: Awaitable[Any]) -> Any:
     """Run a command's work to its end. Its errors are reported where the command line ends: `ops.cli.main`."""
+    import asyncio
+
     from consumer.telemetry.logs import configure_logs
 
     # The libraries log a lost connection at length; the one line at the end is enough.
@@ -50,7 +56,7 @@ def run_async(work: Awaitable[Any]) -> Any:
     return asyncio.run(coroutine())
 
 
-def run_with_store(settings: Settings, work: "Callable[[Store], Awaitable[Any]]", size: int = 2) -> Any:
+def run_with_store(settings: "Settings", work: "Callable[[Store], Awaitable[Any]]", size: int = 2) -> Any:
     """Run a command's work on a store of two connections, or `size`, as `run_async` does."""
     from consumer.factories import make_store
 
@@ -77,7 +83,7 @@ async def website_ids_or_exit(store: "Store", names: Sequence[str], consequence:
 class Audited:
     """Writes the audit line of an action that has no row, whether it succeeds or not: `with Audited("init"): …`."""
 
-    def __init__(self, action: str, target: str, settings: Settings | None = None) -> None:
+    def __init__(self, action: str, target: str, settings: "Settings | None" = None) -> None:
         """Take the action, and what it acts on."""
         self._action = action
         self._target = target
@@ -102,6 +108,8 @@ class Audited:
 @contextmanager
 def console_errors() -> Iterator[None]:
     """End with one line where the console's settings or libraries are missing."""
+    from consumer.config import SettingsError
+
     try:
         yield
     except ModuleNotFoundError as missing:

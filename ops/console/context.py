@@ -16,7 +16,7 @@ from ops.console.broadcaster import Broadcaster
 from ops.console.jobs import Jobs
 from ops.console.overview_feed import OverviewFeed
 from ops.doctor.run import SharedReport
-from seeders import PackLibrary
+from seeders.loading.pack_library import PackLibrary
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
+from consumer.domain.validation_texts import validation_text
 from consumer.error_classification import classify
 from consumer.telemetry.logs import log
 from ops.console.access.audit_lines import DENIED_STATUSES, log_denied
@@ -34,16 +35,6 @@ STATUSES: dict[type[Exception], int] = {
     QuotaError: 503,
 }
 """Errors of what was asked for; their text says what to do."""
-ALLOWED = {
-    "missing": "is required",
-    "enum": "must be one of {expected}",
-    "string_type": "must be a text",
-    "greater_than_equal": "must be {ge} or more",
-    "less_than_equal": "must be {le} or less",
-    "list_type": "must be a list",
-    "value_error": "{error}",
-}
-"""What is allowed, by pydantic's name for what is wrong."""
 LONGEST_TRACEBACK = 8
 
 
@@ -97,12 +88,8 @@ def error_answer(request: Request, status: int, text: str, headers: dict[str, st
 def describe_first(errors: Sequence[Any]) -> str:
     """Return the first of pydantic's errors as a sentence of ours: the field, and what is allowed."""
     first = errors[0]
-    context = dict(first.get("ctx", {}))
-    if "expected" in context:
-        context["expected"] = context["expected"].replace("'", "").replace(" or ", ", ")
-    allowed = ALLOWED.get(first["type"], "cannot be used").format_map(context)
     field = ".".join(str(part) for part in first["loc"] if part not in ("query", "path", "body"))
-    return f"{field}: {allowed}" if field else allowed
+    return f"{field}: {validation_text(first)}" if field else validation_text(first)
 
 
 def _traceback(error: Exception) -> list[str]:

@@ -34,8 +34,8 @@ from consumer.store.connection_statements import Queries, website_of
 from consumer.store.database import Store
 from ops.dead_letters.queries import summarize
 from ops.dead_letters.redriven_messages import as_redelivered, original_message
-from seeders import seeds
 from seeders.sql_loader import read_statements
+from seeders.step_bindings import seeds
 from statemachine import CHAIN, Advance, Facts, Transition, judge, unproven_step
 
 SQL = read_statements("ops.dead_letters.sql")

@@ -9,12 +9,12 @@ from typing import Any
 
 from ops.errors import NotFoundError
 from ops.packs.selection import Selection
-from seeders import BINDINGS, Pack, PackError, PackLibrary, PackProblem
 from seeders.inserts import rows_of
-from seeders.loading.pack_library import PACK_BY_SITE_TYPE, PACK_OTHERWISE
-from seeders.pack import ListingEntry, PropertyEntry
-from seeders.seeding import shortage
-from seeders.step_bindings import FromPack
+from seeders.loading.pack_library import PackLibrary
+from seeders.pack import ListingEntry, Pack, PropertyEntry
+from seeders.pack_problems import PackError, PackProblem
+from seeders.seeding import PACK_BY_SITE_TYPE, PACK_OTHERWISE, shortage
+from seeders.step_bindings import BINDINGS, FromPack
 from statemachine import STEP_OF, Requirement, needed
 
 REQUIREMENTS: dict[str, Requirement] = {

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.errors import InvalidInputError, NotFoundError
-from seeders import PackLibrary, PackProblem
 from seeders.loading.pack_folder import FIELD_KEYS, HEAD, LINKS, PROPERTIES, STRAY_BEGINNINGS
-from seeders.loading.pack_library import MAX_NAMED, NAME, NAME_RULE
+from seeders.loading.pack_library import MAX_NAMED, NAME, NAME_RULE, PackLibrary
+from seeders.pack_problems import PackProblem
 
 PARTS = (HEAD, "pack.yaml", LINKS, FIELD_KEYS, PROPERTIES)
 

@@ -16,7 +16,7 @@ from ops.websites.requeue_forecast import RequeueProspect, forecast_requeue
 from ops.websites.start_asleep import forecast_start
 from ops.websites.verb_registry import REQUEUE, START, asleep_text, verb_forecasts
 from ops.workers.queries import known_workers, reason_for_no_work
-from seeders import PackLibrary
+from seeders.loading.pack_library import PackLibrary
 from seeders.sql_loader import read_statements
 from statemachine import BY_TRIGGER, TRANSITIONS, Facts, State, Trigger, checklist, next_trigger
 

@@ -16,13 +16,13 @@ from consumer.domain.product_states import our_state
 from consumer.store.connection_statements import Queries
 from consumer.store.database import Store
 from ops.text.fingerprint import fingerprint
-from seeders import BINDINGS, PackLibrary
 from seeders.inserts import rows_of
-from seeders.loading.pack_library import pack_name
+from seeders.loading.pack_library import PackLibrary
 from seeders.pack import Pack, natural_key
 from seeders.pack_problems import PackError
+from seeders.seeding import pack_name
 from seeders.sql_loader import read_statements
-from seeders.step_bindings import FromPack, FromSignup
+from seeders.step_bindings import BINDINGS, FromPack, FromSignup
 from statemachine import (
     BY_TRIGGER,
     STEP_OF,

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from consumer.broker.protocol import Broker
 from consumer.broker.topology import Topology
+from consumer.domain.validation_texts import validation_text
 from consumer.messages.inbound_contracts import WebsiteCreated
 from consumer.provisioning.signup_conflicts import conflict, users_to_compare
 from consumer.store.database import Store
@@ -67,7 +68,7 @@ def signup_bodies(options: Mapping[str, Any]) -> list[dict[str, Any]]:
         WebsiteCreated.model_validate({"website_id": 1, **given})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        raise ValueError(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise ValueError(f"{first['loc'][0]}: {validation_text(first)}") from None
     return [given] * options["count"]
 
 

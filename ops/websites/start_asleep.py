@@ -21,7 +21,7 @@ from ops.websites.audit_items import published_items, website_item
 from ops.websites.queries import BATCH_SIZE, MAX_SELECTED
 from ops.websites.requeue_forecast import OtherRows, RequeueProspect, forecasts_of, next_of, walk
 from ops.websites.verb_registry import START, why_left_alone, why_not_started
-from seeders import PackLibrary
+from seeders.loading.pack_library import PackLibrary
 from seeders.pack import Pack
 from seeders.pack_problems import PackError
 from seeders.sql_loader import read_statements

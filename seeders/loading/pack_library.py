@@ -32,18 +32,7 @@ MAX_GENERATIONS = 16
 MAX_NAMED = 20
 """How many packs an error lists."""
 
-PACK_BY_SITE_TYPE = {
-    "residential": "residential",
-    "commercial": "commercial",
-    "vacation_rental": "vacation_rental",
-}
-PACK_OTHERWISE = "base"
 Signature = tuple[tuple[str, int, int, int, int], ...]
-
-
-def pack_name(seed_pack: str | None, site_type: str | None) -> str:
-    """Return the name of the pack that seeds a website: its own, else its site type's, else base."""
-    return seed_pack or PACK_BY_SITE_TYPE.get(site_type or "", PACK_OTHERWISE)
 
 
 @dataclass(frozen=True, slots=True)

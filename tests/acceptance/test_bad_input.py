@@ -112,7 +112,7 @@ def wrong_values() -> list[Bad]:
         Bad("NUL in a name", "poison", created(owner=OWNER | {"name": "Canary\0"}), says="NUL"),
         Bad("NUL in an address", "poison", created(owner={"email": "canary\0@example.com"}), says="NUL"),
         Bad("NUL in a pack", "poison", created(seed_pack="base\0"), says="NUL"),
-        Bad("half a surrogate", "poison", b'{"website_id": 800000, "seed_pack": "\\ud800"}', says="unicode"),
+        Bad("half a surrogate", "poison", b'{"website_id": 800000, "seed_pack": "\\ud800"}', says="surrogate"),
     ]
     steps: list[tuple[str, dict[str, Any]]] = [
         ("reason", {"reason": "canary\0"}), ("actor", {"actor": 7}), ("expected_seq", {"expected_seq": "0"}),

@@ -12,6 +12,7 @@ import pytest
 from consumer.broker.memory.broker import MemoryBroker
 from ops.cli import demo, demo_servers
 from ops.cli.main import main
+from ops.errors import EXIT_USAGE
 from ops.sandbox.child_process import LocalServerError
 from ops.sandbox.rabbitmq import RabbitServer
 
@@ -26,7 +27,7 @@ def test_the_demo_on_rabbitmq(rabbitmq: RabbitServer, tmp_path: Path) -> None:
         cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "using the RabbitMQ that answers" in ended.stdout
+    assert "which is not the demo's own" in ended.stdout
     assert "Links creation failed - need at least 3, have 2" in ended.stdout
     assert "Cannot go live - missing: subdomain" in ended.stdout
     assert "every one of 40 websites is where it belongs" in ended.stdout
@@ -35,7 +36,7 @@ def test_the_demo_on_rabbitmq(rabbitmq: RabbitServer, tmp_path: Path) -> None:
 
 def test_the_smallest_demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """It mends its pack sooner after reading than a person could, and its requeued website goes live all the same."""
-    monkeypatch.setattr(demo, "find_broker", lambda _: ("inprocess://", MemoryBroker()))
+    monkeypatch.setattr(demo, "find_broker", lambda _, yes: ("inprocess://", MemoryBroker()))
     monkeypatch.setattr(demo, "GIVE_UP_SECONDS", 10.0)
     assert demo.run_demo(10, keep=False) == 0
     assert "every one of 10 websites is where it belongs" in capsys.readouterr().out
@@ -43,7 +44,7 @@ def test_the_smallest_demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 def test_the_demo_for_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """With --json what it found is all of standard output, and the story is told on standard error."""
-    monkeypatch.setattr(demo, "find_broker", lambda _: ("inprocess://", MemoryBroker()))
+    monkeypatch.setattr(demo, "find_broker", lambda _, yes: ("inprocess://", MemoryBroker()))
     with pytest.raises(SystemExit) as ended:
         main(["demo", "--count", "10", "--json"])
     told = capsys.readouterr()
@@ -63,6 +64,24 @@ def test_where_the_demo_looks_for_rabbitmq(monkeypatch: pytest.MonkeyPatch) -> N
     with ExitStack() as stack:
         assert demo_servers.find_broker(stack) == ("amqp://guest:guest@127.0.0.1:5672/", None)
     assert asked[0] == "amqp://guest:guest@127.0.0.1:1/"
+
+
+@pytest.mark.parametrize("url", ["amqp://a:b@10.0.0.9/", "amqps://a:b@[2001:db8::1]:5671/", "amqp://a:b@rabbit:5672/"])
+def test_a_rabbitmq_on_another_machine_is_asked_about(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    """Without a terminal to ask on, the demo ends and names it; --yes uses it, and says whose it is."""
+    monkeypatch.setenv("PROVISIONER_AMQP_URL", url)
+    monkeypatch.setattr(demo_servers, "answers_amqp", lambda _: True)
+    with ExitStack() as stack, pytest.raises(SystemExit) as ended:
+        demo_servers.find_broker(stack)
+    assert ended.value.code == EXIT_USAGE
+    assert "is on another machine" in capsys.readouterr().err
+    with ExitStack() as stack:
+        assert demo_servers.find_broker(stack, yes=True) == (url, None)
+    out = capsys.readouterr().out
+    assert "which is not the demo's own" in out
+    assert "a:b" not in out
 
 
 def test_the_demo_without_rabbitmq(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

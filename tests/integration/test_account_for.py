@@ -13,7 +13,8 @@ from consumer.messages.inbound import Command
 from consumer.messages.inbound_contracts import WebsiteCreated
 from consumer.provisioning.use_case import Policy, ProvisioningUseCase
 from consumer.store.database import Store
-from seeders import PackLibrary, Seeders
+from seeders.loading.pack_library import PackLibrary
+from seeders.seeding import Seeders
 from statemachine import Trigger
 
 PACKS = Path(seeders.__file__).parent / "packs"

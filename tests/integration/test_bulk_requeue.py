@@ -18,7 +18,7 @@ from ops.websites.bulk_requeue import RequeueStoppedError, requeue_websites
 from ops.websites.explain import explain_website
 from ops.websites.failures import FailureFilter, failed_website_ids, failure_groups
 from ops.websites.requeue_forecast import RequeueProspect, forecast_requeue, requeue_summary
-from seeders import PackLibrary
+from seeders.loading.pack_library import PackLibrary
 from statemachine.steps import REQUIREMENTS
 from tests.contract.faulty_broker import FaultyMemoryBroker
 from tests.factories import before

@@ -16,7 +16,8 @@ from consumer.worker.due_dispatcher import UNCONFIRMED_SECONDS, Dispatcher
 from consumer.worker.gate import Gate
 from consumer.worker.publishing_connection import Publisher
 from consumer.worker.reconnect_backoff import Backoff
-from seeders import PackLibrary, Seeders
+from seeders.loading.pack_library import PackLibrary
+from seeders.seeding import Seeders
 from statemachine import Trigger
 from tests.contract.faulty_broker import FaultyMemoryBroker
 from tests.factories import SEQ

@@ -12,7 +12,8 @@ from consumer.messages.inbound import Command
 from consumer.provisioning.use_case import Policy, ProvisioningUseCase
 from consumer.store.database import Store
 from ops.publishing import publish_all, publishing, website_created
-from seeders import PackLibrary, Seeders
+from seeders.loading.pack_library import PackLibrary
+from seeders.seeding import Seeders
 from statemachine import Trigger
 from tests.contract.faulty_broker import FaultyMemoryBroker
 from tests.existing_product import IDS, STATES

@@ -14,7 +14,8 @@ from consumer.messages.inbound import Command
 from consumer.provisioning.use_case import Policy, ProvisioningUseCase
 from consumer.store.connection_statements import SQL
 from consumer.store.database import Store
-from seeders import PackLibrary, Seeders
+from seeders.loading.pack_library import PackLibrary
+from seeders.seeding import Seeders
 from statemachine import Trigger
 from tests.worker_processes import until
 

@@ -9,10 +9,11 @@ import pytest
 import pytest_asyncio
 
 import seeders
-from seeders import Fallback, NamedOwner, PackError, PackLibrary, Seeders, Tenant
-from seeders.loading.pack_library import pack_name
+from seeders.loading.pack_library import PackLibrary
 from seeders.owners import insert_users
-from seeders.seeding import read_facts
+from seeders.pack_problems import PackError
+from seeders.seeding import Fallback, Seeders, pack_name, read_facts
+from seeders.website_to_seed import NamedOwner, Tenant
 from statemachine import STEPS as MACHINE
 from statemachine import Trigger, unmet
 from statemachine.steps import guard_of

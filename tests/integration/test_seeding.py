@@ -9,8 +9,10 @@ import pytest
 import pytest_asyncio
 
 import seeders
-from seeders import Fallback, NamedOwner, PackLibrary, Seeders, Tenant
+from seeders.loading.pack_library import PackLibrary
 from seeders.owners import insert_owner_memberships, insert_users
+from seeders.seeding import Fallback, Seeders
+from seeders.website_to_seed import NamedOwner, Tenant
 from statemachine import Trigger
 
 SHIPPED = Path(seeders.__file__).parent / "packs"

@@ -19,8 +19,11 @@ from consumer.worker import view_refresher
 from consumer.worker.gate import Gate
 from consumer.worker.view_refresher import RETRY_SECONDS, ViewRefresher
 from ops.websites.queries import statuses
-from seeders import BINDINGS, PackLibrary, Seeders, Tenant
 from seeders.inserts import OPTIONAL
+from seeders.loading.pack_library import PackLibrary
+from seeders.seeding import Seeders
+from seeders.step_bindings import BINDINGS
+from seeders.website_to_seed import Tenant
 from statemachine import Trigger
 from tests.existing_product import IDS, ROLE
 from tests.integration.test_plans import SESSION

@@ -23,7 +23,9 @@ from ops.doctor.findings import Level
 from ops.doctor.sequence_checks import check_sequences
 from ops.errors import InvalidInputError
 from ops.websites.signup_submission import reserve_ids
-from seeders import PackLibrary, Seeders, inserts, seeding
+from seeders import inserts, seeding
+from seeders.loading.pack_library import PackLibrary
+from seeders.seeding import Seeders
 from statemachine import Trigger
 from tests.roles import as_role, with_password
 from tests.service import SECONDS, starter

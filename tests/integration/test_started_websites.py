@@ -20,7 +20,7 @@ from ops.websites.service_figures import durations_to_live
 from ops.websites.start_asleep import asleep_website_ids, plan_start, start_websites
 from ops.websites.verb_execution import carry_out as carry_out_verb
 from ops.websites.verb_registry import START, VERBS_BY_NAME
-from seeders import PackLibrary
+from seeders.loading.pack_library import PackLibrary
 from tests.contract.faulty_broker import FaultyMemoryBroker
 from tests.existing_product import CHAIN, IDS, LOCKED, OPERATIONS, ROLE, STATES, carry_out
 from tests.factories import LIVE

@@ -20,7 +20,8 @@ from consumer.messages.inbound import Command
 from consumer.messages.inbound_contracts import WebsiteCreated
 from consumer.provisioning.use_case import Policy, ProvisioningUseCase
 from consumer.store.database import Store
-from seeders import PackLibrary, Seeders
+from seeders.loading.pack_library import PackLibrary
+from seeders.seeding import Seeders
 from statemachine import CHAIN, State, Trigger
 from tests.conftest import make_schema
 from tests.existing_product import IDS, LOCKED, OPERATIONS, ROLE, SCHEMA, STATES

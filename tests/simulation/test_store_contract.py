@@ -32,9 +32,10 @@ from consumer.store.database import Store
 from ops.audit.trail import ActionItem, AuditTrail
 from ops.websites.queries import statuses
 from ops.websites.start_asleep import asleep_website_ids
-from seeders import NamedOwner, Seeders
 from seeders.owners import insert_owner_memberships, insert_users
 from seeders.seeding import STATEMENTS as SEEDERS_SQL
+from seeders.seeding import Seeders
+from seeders.website_to_seed import NamedOwner
 from statemachine import State, Trigger
 from tests.simulation.database import BEGINNING, Database
 from tests.simulation.statements import BY_TEXT

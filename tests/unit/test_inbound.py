@@ -335,14 +335,14 @@ def test_a_website_id_is_a_positive_bigint(make, website_id):
 @pytest.mark.parametrize("make", [signup, step])
 def test_a_website_id_is_required(make):
     """The one field that is."""
-    assert "website_id: Field required" in refusal(make({}))
+    assert "website_id: is required" in refusal(make({}))
 
 
 @pytest.mark.parametrize("name", ["version", "Website_id", "__proto__", "state", "provisioning_state"])
 @pytest.mark.parametrize("make", [signup, step])
 def test_an_unknown_field_is_refused_by_name(make, name):
     """It may be of a later version: what it says must not be lost in silence."""
-    assert f"{name}: Extra inputs are not permitted" in refusal(make({"website_id": 42, name: "canary"}))
+    assert f"{name}: is not known" in refusal(make({"website_id": 42, name: "canary"}))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from seeders import PackLibrary
+from seeders.loading.pack_library import PackLibrary
 from seeders.pack import AgencyEntry
 
 LINKS = [  # slug, page, path, parameters, placement

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 import seeders
-from seeders import PackError, PackLibrary
 from seeders.loading.entry_checks import MAX_ENTRIES
 from seeders.loading.field_keys_file import TAGS
+from seeders.loading.pack_library import PackLibrary
 from seeders.loading.yaml_reader import MAX_FILE_BYTES
 from seeders.pack import AgencyEntry
+from seeders.pack_problems import PackError
 
 
 @pytest.fixture
@@ -330,7 +331,8 @@ async def test_a_key_that_is_too_long_is_refused(refusal, file, text):
 
 READ_IT = """
 import asyncio, pathlib, sys
-from seeders import PackError, PackLibrary
+from seeders.pack_problems import PackError
+from seeders.loading.pack_library import PackLibrary
 try:
     pack = asyncio.run(PackLibrary([pathlib.Path(sys.argv[1])]).get("mine"))
     print(*pack.errors)

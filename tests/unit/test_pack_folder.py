@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from seeders import PackLibrary
+from seeders.loading.pack_library import PackLibrary
 
 HOUSE = "reference: A\nsale: {price_cents: 1}\n"
 GARBAGE = b"    Mac OS X        \xff\xfe\x00"

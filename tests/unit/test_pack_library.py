@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from seeders import PackError, PackLibrary
 from seeders.loading import pack_library
-from seeders.loading.pack_library import MAX_GENERATIONS, MAX_KEPT
+from seeders.loading.pack_library import MAX_GENERATIONS, MAX_KEPT, PackLibrary
+from seeders.pack_problems import PackError
 
 
 class Clock:

@@ -7,9 +7,9 @@ from typing import get_args
 import pytest
 
 import seeders
-from seeders import PackLibrary
 from seeders.loading import file_models, pack_value_types
 from seeders.loading.entry_checks import MAX_ENTRIES
+from seeders.loading.pack_library import PackLibrary
 from seeders.loading.yaml_reader import MAX_FILE_BYTES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "packs.md").read_text()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from seeders import PackError, PackLibrary
+from seeders.loading.pack_library import PackLibrary
+from seeders.pack_problems import PackError
 
 
 @pytest.fixture

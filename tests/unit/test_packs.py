@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 import seeders
-from seeders import PackError, PackLibrary
+from seeders.loading.pack_library import PackLibrary
 from seeders.pack import AgencyEntry
+from seeders.pack_problems import PackError
 
 SHIPPED = Path(seeders.__file__).parent / "packs"
 SITE_TYPES = ("residential", "commercial", "vacation_rental")

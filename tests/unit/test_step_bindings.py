@@ -9,9 +9,10 @@ import pytest
 from consumer.messages.inbound import decode
 from ops.dead_letters.redrive_forecast import RedriveProspect, ReferencedRows, redrive_prospect
 from ops.websites.requeue_forecast import RequeueProspect, after_step, forecast_website
-from seeders import BINDINGS, PackError, seeds, step_bindings
+from seeders import step_bindings
+from seeders.pack_problems import PackError
 from seeders.seeding import STATEMENTS
-from seeders.step_bindings import Count, StepBinding, bound
+from seeders.step_bindings import BINDINGS, Count, StepBinding, bound, seeds
 from statemachine import CHAIN, STEP_OF, STEPS, Facts, State, Trigger, unmet
 from tests.factories import make_delivery, make_website
 

@@ -48,7 +48,7 @@ def show_pack(*, name: str, as_json: bool) -> None:
     from ops.cli.tables import packs as pack_tables
     from ops.errors import NotFoundError
     from ops.packs import reports
-    from seeders import PackLibrary
+    from seeders.loading.pack_library import PackLibrary
 
     try:
         library = PackLibrary(pack_folders(settings), images_url=settings.images_url)

@@ -1,6 +1,5 @@
 """Worker processes: run, asked whether they are ready, listed, paused, resumed."""
 
-import asyncio
 import sys
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
@@ -52,6 +51,8 @@ def worker(*, concurrency: int | None, processes: int) -> None:
 
 def _run_listening(work: Coroutine[Any, Any, Any]) -> Any:
     """Run workers, or end with one line where the address of their health listener cannot be bound."""
+    import asyncio
+
     from consumer.monitoring.http_server import ListenError
 
     try:

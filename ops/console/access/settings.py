@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from consumer.config import CONSOLE_PREFIX, SettingsError, is_service_link, values_from_files
+from consumer.domain.validation_texts import validation_text
 from ops.console.access.tokens import Role, Token, digest_of, read_tokens, refuse_shared, refuse_weak
 
 
@@ -101,10 +102,10 @@ def read_console_settings() -> ConsoleSettings:
     try:
         return ConsoleSettings(**from_files)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        first = error.errors(include_input=False, include_url=False)[0]
         field = "_".join(str(part) for part in first["loc"])
         name = (CONSOLE_PREFIX + field.upper()).rstrip("_") + ("_FILE" if field in from_files else "")
-        raise SettingsError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise SettingsError(f"{name}: {validation_text(first)}") from None
 
 
 def load_console_settings() -> ConsoleSettings:
