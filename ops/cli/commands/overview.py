@@ -1,6 +1,5 @@
 """The overview: how the service does in a few lines, once or again and again."""
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +35,8 @@ def overview(*, watch: bool, as_json: bool) -> None:
       provisioner overview --watch
     """
     settings = settings_or_exit()
+    import asyncio
+
     from consumer.broker.topology import Topology
     from consumer.factories import make_broker
     from ops.cli.tables.overview import OverviewScreen, print_overview
