@@ -240,7 +240,7 @@ def _working(found: Mapping[str, Any]) -> dict[str, str]:
     why = "; ".join(f"by {each['actor']}: {each['reason']}" for each in pauses[:1])
     lost = f", {workers['not_seen']} not seen" if workers["not_seen"] else ""
     if pauses and pauses[0]["worker"] == "all":
-        return _item("workers", "warn", "workers", f"all {live} paused {why}{lost}", "`provisioner resume --all`")
+        return _item("workers", "warn", "workers", f"{live or 'none'}, all paused {why}{lost}", "`provisioner resume --all`")
     if not live:
         waits = any((found["queues"] or {}).values()) or found["oldest"]
         return _item("workers", "fail" if waits else "warn", "workers", f"none{lost}", "start `provisioner worker`")

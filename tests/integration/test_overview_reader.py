@@ -82,7 +82,7 @@ async def test_it_counts_what_there_is(store: Store, broker: FaultyMemoryBroker,
     assert (read["away"], read["oldest"], read["on_defaults"]) == ({}, None, 0)
     assert read["workers"]["pauses"][0]["actor"] == "cli:ana"
     assert all(read["read_at"].values())
-    assert texts(read)["workers"] == "warn all 0 paused by cli:ana: maintenance"
+    assert texts(read)["workers"] == "warn none, all paused by cli:ana: maintenance"
     assert read["doctor"]["finding"]["next"]
     assert 0 < reader.cost_seconds < 3
 

@@ -64,7 +64,7 @@ def test_all_is_calm() -> None:
         (
             "workers",
             {"workers": workers(paused=2, pauses=[PAUSE])},
-            ("warn", "all 2 paused by cli:ana: maintenance", "`provisioner resume --all`"),
+            ("warn", "2, all paused by cli:ana: maintenance", "`provisioner resume --all`"),
         ),
         (
             "workers",
@@ -84,7 +84,7 @@ def test_an_item_says_how_bad_it_is(name: str, found: dict[str, Any], expected: 
 def test_a_reason_cannot_reverse_the_text_around_it() -> None:
     """What does not print in somebody's reason for a pause is escaped."""
     paused = workers(paused=2, pauses=[PAUSE | {"reason": "x\u202e\x1b[2J"}])
-    assert item("workers", workers=paused)[1] == r"all 2 paused by cli:ana: x\u202e\x1b[2J"
+    assert item("workers", workers=paused)[1] == r"2, all paused by cli:ana: x\u202e\x1b[2J"
 
 
 def test_the_doctors_worst_finding_is_one_that_no_figure_shows() -> None:
