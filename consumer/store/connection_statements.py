@@ -6,7 +6,7 @@ Values in and out; it decides nothing.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -225,11 +225,16 @@ def website_of(record: Mapping[str, Any]) -> Website:
         attempts=record["provisioning_attempts"],
         request=json.loads(record["provisioning_request"] or "{}"),
         requested=record["provisioning_request"] is not None,
-        created_at=record["created_at"],
+        created_at=_in_utc(record["created_at"]),
         has_due_time=record["provisioning_due_at"] is not None,
         last_state=record["last_to_state"],
         last_actor=record["last_actor"],
     )
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Return a time with its zone: the existing product's columns have none, and hold UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def row_of(record: Mapping[str, Any]) -> LogRow:
