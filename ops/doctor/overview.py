@@ -108,9 +108,9 @@ class OverviewReader:
 
     async def _read_database(self, away: dict[str, str]) -> dict[str, Any]:
         began = time.monotonic()
-        found: dict[str, Any] = dict.fromkeys(("failed", "oldest", "workers", "on_defaults"))
+        found: dict[str, Any] = dict.fromkeys(("failed", "failed_elsewhere", "oldest", "workers", "on_defaults"))
         try:
-            failed = await self._store.read_within(SQL["failed_websites"], 0, seconds=STATEMENT_SECONDS)
+            failed = await self._store.read_within(SQL["failed_websites"], seconds=STATEMENT_SECONDS)
             fallen = (FALLBACK_SECONDS, MAX_FOUND + 1)
             on_defaults = await self._store.read_within(SQL["on_defaults"], *fallen, seconds=STATEMENT_SECONDS)
             known = await known_workers(self._store)
@@ -122,6 +122,7 @@ class OverviewReader:
             away["database"] = f"PostgreSQL: not counted within {STATEMENT_SECONDS:.0f} s"
         found |= {
             "failed": failed and failed[0]["websites"],
+            "failed_elsewhere": failed and failed[0]["others"],
             "oldest": oldest,
             "workers": _workers(known),
             "on_defaults": None if on_defaults is None else len(on_defaults),
@@ -193,7 +194,7 @@ def _items(found: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         yield _item("database", "fail", "PostgreSQL", away["database"].removeprefix("PostgreSQL: "))
     if "broker" in away:
         yield _item("broker", "fail", "RabbitMQ", away["broker"].removeprefix("RabbitMQ: "))
-    yield _count("failed", found["failed"], "fail", "`provisioner failures list`")
+    yield _failed(found["failed"], found["failed_elsewhere"])
     yield _count("dead_letters", found["dead_letters"], "fail", "`provisioner dead-letters list --grouped`")
     yield _waiting(found["queues"], found["oldest"])
     yield _working(found)
@@ -213,6 +214,12 @@ def _count(name: str, count: int | None, level: str, then: str, most: float = ma
         return _item(name, "unknown", label, "not known")
     text = str(count) if count <= most else f"more than {most}"
     return _item(name, level if count else "ok", label, text, then if count else "")
+
+
+def _failed(count: int | None, elsewhere: int | None) -> dict[str, str]:
+    """Return the item about failed websites; those that this service never provisioned are only named."""
+    item = _count("failed", count, "fail", "`provisioner failures list`")
+    return item | ({"text": f"{count}, and {elsewhere} never provisioned here"} if elsewhere else {})
 
 
 def _waiting(queues: Mapping[str, int] | None, oldest: Mapping[str, Any] | None) -> dict[str, str]:
@@ -240,7 +247,9 @@ def _working(found: Mapping[str, Any]) -> dict[str, str]:
     why = "; ".join(f"by {each['actor']}: {each['reason']}" for each in pauses[:1])
     lost = f", {workers['not_seen']} not seen" if workers["not_seen"] else ""
     if pauses and pauses[0]["worker"] == "all":
-        return _item("workers", "warn", "workers", f"{live or 'none'}, all paused {why}{lost}", "`provisioner resume --all`")
+        return _item(
+            "workers", "warn", "workers", f"{live or 'none'}, all paused {why}{lost}", "`provisioner resume --all`"
+        )
     if not live:
         waits = any((found["queues"] or {}).values()) or found["oldest"]
         return _item("workers", "fail" if waits else "warn", "workers", f"none{lost}", "start `provisioner worker`")

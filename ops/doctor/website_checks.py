@@ -172,15 +172,16 @@ class _TimedQueries:
         return invariant.finding(found, self.scope, others)
 
     async def failed(self) -> Finding:
-        """Count the failed websites, as `provisioner failures list` groups them, and name the newest."""
+        """Count the failed websites of this service's own, and name the newest."""
         what = "failed"
-        rows = await self._store.read_within(SQL["failed_websites"], EXAMPLES, seconds=self._seconds)
+        rows = await self._store.read_within(SQL["failed_websites"], seconds=self._seconds)
         if rows is None:
             return AREA.unknown(what, f"not counted within {self._seconds:.0f} s", "run it again with --full")
-        count, newest = rows[0]["websites"], rows[0]["newest"]
+        count, others, newest = rows[0]["websites"], rows[0]["others"], rows[0]["newest"]
+        scope = f"; {others} more were never provisioned by this service" if others else ""
         if not count:
-            return AREA.ok(what, "none")
-        have = f"{count} websites: {', '.join(map(str, newest))}" + (", …" if count > len(newest) else "")
+            return AREA.ok(what, f"none{scope}")
+        have = f"{count} websites: {', '.join(map(str, newest))}{', …' if count > len(newest) else ''}{scope}"
         return AREA.warn(what, have, "none", "`provisioner failures list` groups them by cause")
 
     async def never_provisioned(self) -> Finding:

@@ -26,7 +26,7 @@ async def add_failed(database_url: str) -> None:
     )
     await connection.execute(
         "UPDATE pwb_websites SET provisioning_state = 'failed', provisioning_failed_at = now(), "
-        "provisioning_error = 'no agency'"
+        "provisioning_attempts = 8, provisioning_error = 'no agency'"
     )
     await connection.close()
 

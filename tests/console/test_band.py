@@ -34,7 +34,7 @@ async def fail_websites(console: Console, *ids: int) -> None:
     )
     await console.db.execute(
         "UPDATE pwb_websites SET provisioning_state = 'failed', provisioning_failed_at = now(), "
-        "provisioning_error = 'no agency' WHERE id = ANY ($1)",
+        "provisioning_attempts = 8, provisioning_error = 'no agency' WHERE id = ANY ($1)",
         ids,
     )
 

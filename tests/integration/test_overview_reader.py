@@ -56,7 +56,7 @@ async def add_failed(store: Store, count: int) -> None:
         )
         await db.execute(
             "UPDATE pwb_websites SET provisioning_state = 'failed', provisioning_failed_at = now(), "
-            "provisioning_error = 'no agency'"
+            "provisioning_attempts = 8, provisioning_error = 'no agency'"
         )
 
 
@@ -101,6 +101,10 @@ async def test_the_doctor_names_failed_websites(store: Store, reader_of: MakeRea
     found = await finding()
     assert (found["level"], found["have"]) == ("warn", "12 websites: 12, 11, 10, 9, 8, …")
     assert found["next"] == "`provisioner failures list` groups them by cause"
+    async with store.connection() as db:
+        await db.execute("UPDATE pwb_websites SET provisioning_attempts = 0 WHERE id > 2")
+    assert (await finding())["have"] == "2 websites: 2, 1; 10 more were never provisioned by this service"
+    assert texts(await reader.read())["failed"] == "fail 2, and 10 never provisioned here"
 
 
 async def test_dead_letters_that_a_tool_reads_are_still_counted(

@@ -12,7 +12,8 @@ from ops.doctor.overview import _items, _verdict
 from tests.worker_processes import until
 
 CALM = {
-    "failed": 0, "dead_letters": 0, "queues": {"signups": 0, "commands": 0}, "oldest": None, "on_defaults": 0,
+    "failed": 0, "failed_elsewhere": 0, "dead_letters": 0, "queues": {"signups": 0, "commands": 0},
+    "oldest": None, "on_defaults": 0,
     "workers": {"live": 2, "paused": 0, "not_seen": 0, "pauses": []},
     "doctor": {"worst": "ok", "counts": {"fail": 0, "warn": 0}, "finding": None}, "away": {},
 }  # fmt: skip
@@ -40,7 +41,8 @@ def test_all_is_calm() -> None:
     ("name", "found", "expected"),
     [
         ("failed", {"failed": 3002}, ("fail", "3002", "`provisioner failures list`")),
-        ("failed", {"failed": None}, ("unknown", "not known", "")),
+        ("failed", {"failed": None, "failed_elsewhere": None}, ("unknown", "not known", "")),
+        ("failed", {"failed_elsewhere": 7}, ("ok", "0, and 7 never provisioned here", "")),
         ("dead_letters", {"dead_letters": 7}, ("fail", "7", "`provisioner dead-letters list --grouped`")),
         ("on_defaults", {"on_defaults": 1001}, ("warn", "more than 1000", "`provisioner list --on-defaults`")),
         ("waiting", {"queues": None}, ("unknown", "messages not known", "")),

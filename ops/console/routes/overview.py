@@ -128,6 +128,8 @@ class Overview(BaseModel):
     every_seconds: float
     """In how many seconds the next reading follows, while somebody looks."""
     failed: int | None
+    failed_elsewhere: int | None
+    """Failed websites that this service never provisioned: the existing product's matter."""
     dead_letters: int | None
     queues: Queues | None
     oldest: OldestWebsite | None
