@@ -30,7 +30,7 @@ from ops.dead_letters.queries import peek_dead_letters
 from ops.publishing import publish_all, publishing, website_created
 from ops.text.printable import json_text
 from ops.websites import queries, verb_execution
-from ops.websites.signup_submission import reserve_ids
+from ops.websites.signups.submission import reserve_ids
 from seeders.loading.pack_library import CHECK_SECONDS
 from statemachine import State, Trigger
 from statemachine.steps import LINKS

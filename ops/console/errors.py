@@ -35,6 +35,8 @@ STATUSES: dict[type[Exception], int] = {
     QuotaError: 503,
 }
 """Errors of what was asked for; their text says what to do."""
+UNNAMED = ("query", "path", "body", "OwnerByEmail", "OwnerById")
+"""Parts of an error's place that mean nothing to whoever sent the request."""
 LONGEST_TRACEBACK = 8
 
 
@@ -88,7 +90,7 @@ def error_answer(request: Request, status: int, text: str, headers: dict[str, st
 def describe_first(errors: Sequence[Any]) -> str:
     """Return the first of pydantic's errors as a sentence of ours: the field, and what is allowed."""
     first = errors[0]
-    field = ".".join(str(part) for part in first["loc"] if part not in ("query", "path", "body"))
+    field = ".".join(str(part) for part in first["loc"] if part not in UNNAMED)
     return f"{field}: {validation_text(first)}" if field else validation_text(first)
 
 

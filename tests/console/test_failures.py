@@ -236,6 +236,7 @@ async def test_an_operator_mends(page: Page, working: Console) -> None:
     await expect(page.get_by_text("No website is failed.")).to_be_visible()
 
     await page.get_by_role("navigation").get_by_role("link", name="Dead letters").click()
+    await page.get_by_role("link", name="If they were sent back now?").click()
     await expect(page.get_by_text("2 poison again")).to_be_visible()
     await expect(page.locator("b", has_text="bold")).to_have_count(0)
     await page.get_by_role("link", name=red).click()

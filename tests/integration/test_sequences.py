@@ -22,7 +22,7 @@ from ops.audit.trail import ActionItem, AuditTrail
 from ops.doctor.findings import Level
 from ops.doctor.sequence_checks import check_sequences
 from ops.errors import InvalidInputError
-from ops.websites.signup_submission import reserve_ids
+from ops.websites.signups.submission import reserve_ids
 from seeders import inserts, seeding
 from seeders.loading.pack_library import PackLibrary
 from seeders.seeding import Seeders

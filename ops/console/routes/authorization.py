@@ -48,3 +48,5 @@ class Requires:
 Reader = Annotated[Person, Depends(Requires(Role.READER, Role.OPERATOR))]
 """Whoever may read; operators may all that readers may."""
 Operator = Annotated[Person, Depends(Requires(Role.OPERATOR))]
+SignupSystem = Annotated[Person, Depends(Requires(Role.SIGNUP, Role.OPERATOR))]
+"""The signup system, and operators in its place."""

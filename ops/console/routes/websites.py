@@ -112,7 +112,7 @@ class WebsiteDetails(WebsiteStatus):
 
 
 class Explanation(BaseModel, extra="allow"):
-    """Why a website is where it is. `dead_letters` is null where RabbitMQ is away."""
+    """Why a website is where it is. `dead_letters` is null where they cannot be read now."""
 
     status: WebsiteStatus
     guard: dict[str, Any] | None

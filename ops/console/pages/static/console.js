@@ -166,7 +166,10 @@ const seen = new Map();
 function changed(key, value) {
   const before = seen.get(key);
   seen.set(key, value);
-  if (before !== undefined && before !== value) refresh(key);
+  if (before === undefined || before === value) return;
+  refresh(key);
+  // What was read of the queue for somebody else just before may be two seconds old: once more after that.
+  if (key === "dead_letters") setTimeout(refresh, 3000, key);
 }
 
 function isWanted(key) {
