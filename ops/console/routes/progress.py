@@ -104,7 +104,7 @@ async def stream_progress(request: Request, context: Console, website_id: Follow
     context.quotas.reserve_stream(request, website_id)
     found = await context.broadcaster.progress([website_id])
     progress = found.get(website_id) or progress_of_absent(website_id, context.settings.base_domain)
-    return context.broadcaster.response(website_id, "provisioning", progress)
+    return context.broadcaster.response(website_id, {"provisioning": progress})
 
 
 @api.post("/websites/{website_id:int}/follow-token", response_model=FollowToken, status_code=201)
