@@ -10,7 +10,7 @@ from consumer.messages.inbound import Command
 from consumer.provisioning.judgement import OwnersById
 from consumer.provisioning.planning import named_owner, named_user, unknown_user, user_taken
 from consumer.provisioning.signup_conflicts import users_to_compare
-from consumer.store.connection_statements import Transaction
+from consumer.store.provisioning_statements import Transaction
 from seeders.owners import insert_users
 from statemachine import Trigger
 

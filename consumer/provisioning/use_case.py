@@ -19,7 +19,7 @@ from consumer.error_classification import DOUBLED_ROWS, Defect, IdTakenError, Pe
 from consumer.failpoints import reach
 from consumer.messages.inbound import Command
 from consumer.provisioning.judgement import Judgement, Policy, seeded_properties
-from consumer.provisioning.owner_spellings import as_users_spell
+from consumer.provisioning.owner_matching import as_users_spell
 from consumer.provisioning.planning import (
     Planned,
     Plans,
@@ -38,8 +38,8 @@ from consumer.provisioning.registration import (
     register,
     stored_owners,
 )
-from consumer.store.connection_statements import Transaction
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import Transaction
 from consumer.store.sequences import MENDS, IdSequences
 from consumer.telemetry import metrics
 from seeders.seeding import Fallback, Seeders

@@ -19,7 +19,7 @@ from consumer.store.lock_retries import REPEAT_SECONDS, WaitPolicy, in_turns
 from consumer.store.rules_template import Mode, render
 from consumer.store.schema_diff import COPYING, SQL, Difference, Part, inspect_schema
 from seeders.sql_loader import read_statements
-from statemachine.definition_in_database import Definition
+from statemachine.machine_definition import Definition
 
 MIGRATIONS = dict(sorted(read_statements("consumer.store.migrations").items()))
 RENAMING = "0003_renamed_columns"

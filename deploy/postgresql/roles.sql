@@ -82,6 +82,9 @@ BEGIN
             ('ops', 'INSERT (worker, actor, reason), DELETE', 'provisioning_pauses'),
             -- The console, which runs as this role, keeps who has signed in.
             ('ops', 'SELECT, INSERT, UPDATE, DELETE', 'provisioning_sessions'),
+            -- Who may read the queue of dead letters writes down what is in it, for all who may read the table.
+            ('ops', 'INSERT, DELETE', 'provisioning_dead_letters'),
+            ('ops', 'INSERT, UPDATE', 'provisioning_dead_letter_readings'),
 
             -- For the doctor, which compares the existing product's sequences with its ids.
             ('ops reader', 'SELECT (id)', 'pwb_features'),
@@ -103,6 +106,8 @@ BEGIN
             ('ops reader', 'SELECT', 'pwb_rental_listings'),
             ('ops reader', 'SELECT', 'provisioning_transitions'),
             ('ops reader', 'SELECT', 'provisioning_pruned'),
+            ('ops reader', 'SELECT', 'provisioning_dead_letters'),
+            ('ops reader', 'SELECT', 'provisioning_dead_letter_readings'),
             ('ops reader', 'SELECT', 'provisioning_workers'),
             ('ops reader', 'SELECT', 'provisioning_rejections'),
             ('ops reader', 'SELECT', 'provisioning_migrations')

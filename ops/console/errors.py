@@ -14,10 +14,10 @@ from consumer.domain.validation_texts import validation_text
 from consumer.error_classification import classify
 from consumer.telemetry.logs import log
 from ops.console.access.audit_lines import DENIED_STATUSES, log_denied
-from ops.console.access.quotas import OwnQuotaError, QuotaError
+from ops.console.access.concurrency_limits import OwnQuotaError, QuotaError
 from ops.console.pages.rendering import PrintableJSON, render
 from ops.dead_letters.actions import SelectionChangedError
-from ops.dead_letters.edited_messages import EditRefusedError
+from ops.dead_letters.edited_copies import EditRefusedError
 from ops.dead_letters.lease import LeaseHeldError
 from ops.errors import InvalidInputError, NotFoundError
 from ops.errors.reports import report_error

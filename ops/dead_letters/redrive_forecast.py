@@ -13,8 +13,8 @@ from uuid import UUID
 
 from consumer.broker.protocol import Delivery
 from consumer.broker.topology import Topology
+from consumer.domain.existing_product_states import NOT_OURS, our_state
 from consumer.domain.outcomes import Ahead, Rejected, Stale
-from consumer.domain.product_states import NOT_OURS, our_state
 from consumer.domain.records import StoredOwners, Website
 from consumer.messages.inbound import Command, PoisonError, decode
 from consumer.messages.inbound_contracts import WebsiteCreated
@@ -31,8 +31,8 @@ from consumer.provisioning.planning import (
 )
 from consumer.provisioning.signup_conflicts import users_to_compare
 from consumer.provisioning.subdomain_holders import refused_by_pool, subdomain_owners
-from consumer.store.connection_statements import Queries, website_of
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import Queries, website_of
 from ops.dead_letters.queries import summarize
 from ops.dead_letters.redriven_messages import as_redelivered, original_message
 from seeders.sql_loader import read_statements
@@ -105,10 +105,17 @@ class ReferencedRows:
 
 
 async def forecast_redrive(
-    store: Store, deliveries: Sequence[Delivery], owner_by_id: OwnersById = "any"
+    store: Store,
+    deliveries: Sequence[Delivery],
+    owner_by_id: OwnersById = "any",
+    earlier: set[tuple[int, UUID]] | None = None,
 ) -> list[dict[str, Any]]:
     """Return summaries of dead letters, each with its `prospect`, a sentence `about` it, and what breaks its
-    `contract`, None where nothing does. `owner_by_id`: the setting that the workers have, too."""
+    `contract`, None where nothing does.
+
+    `owner_by_id`: the setting that the workers have, too. `earlier`: websites and ids of messages that are sent back
+    before these; what these are is added.
+    """
     decoded: list[Command | PoisonError] = []
     for delivery in deliveries:
         try:
@@ -117,7 +124,7 @@ async def forecast_redrive(
             decoded.append(poison)
     rows = await _read_rows(store, [command for command in decoded if isinstance(command, Command)], owner_by_id)
     results = []
-    earlier: set[tuple[int, UUID]] = set()
+    earlier = set() if earlier is None else earlier
     for delivery, command in zip(deliveries, decoded, strict=True):
         prospect, about = redrive_prospect(command, rows)
         if isinstance(command, Command):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from consumer.domain.product_states import (
+from consumer.domain.existing_product_states import (
     LOCKED_MESSAGES,
     LOCKED_PROGRESS,
     UNKNOWN_MESSAGE,
@@ -14,8 +14,8 @@ from consumer.domain.product_states import (
     our_state,
 )
 from consumer.domain.records import goes_on_by_itself
-from consumer.store.connection_statements import RESTING, Queries
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import RESTING, Queries
 from ops.errors import InvalidInputError, NotFoundError
 from seeders.email_addresses import comparable
 from seeders.sql_loader import read_statements

@@ -13,8 +13,8 @@ from consumer.domain.outcomes import Advanced, Held
 from consumer.messages.inbound import Command
 from consumer.messages.inbound_contracts import WEBSITE_CREATED, OwnerByEmail, WebsiteCreated
 from consumer.provisioning.use_case import Policy, ProvisioningUseCase
-from consumer.store.connection_statements import SQL
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import SQL
 from seeders.loading.pack_library import PackLibrary
 from seeders.seeding import Seeders
 from statemachine import Trigger

@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from consumer.provisioning.rejected_signup_rows import SQL as REJECTIONS_SQL
-from consumer.store.connection_statements import SQL as STORE_SQL
+from consumer.store.provisioning_statements import SQL as STORE_SQL
 from consumer.store.sequences import SQL as SEQUENCES_SQL
 from ops.audit.trail import SQL as AUDIT_SQL
 from ops.websites.queries import SQL as WEBSITES_SQL

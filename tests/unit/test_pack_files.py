@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import seeders
-from seeders.loading.entry_checks import MAX_ENTRIES
+from seeders.loading.duplicate_checks import MAX_ENTRIES
 from seeders.loading.field_keys_file import TAGS
 from seeders.loading.pack_library import PackLibrary
 from seeders.loading.yaml_reader import MAX_FILE_BYTES

@@ -113,7 +113,9 @@ def print_explanation(explanation: Mapping[str, Any]) -> None:
     if not explanation["may"]:
         console.print("there is nothing that an operator may do with it now")
     if explanation["dead_letters"] is None:
-        console.print("RabbitMQ does not answer: its dead letters are not known", style="yellow")
+        console.print(
+            "RabbitMQ does not answer, or another tool has them: its dead letters are not known", style="yellow"
+        )
     for action in explanation["actions"]:
         console.print(_action_text(action))
     for each in explanation["dead_letters"] or ():

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, BeforeValidator, Field
 
-from consumer.domain.product_states import LockedState, locked_state, our_state
+from consumer.domain.existing_product_states import LockedState, locked_state, our_state
 from ops.console.access.auth import Person
 from ops.console.context import Console, Context
 from ops.console.pages.rendering import render
@@ -113,7 +113,7 @@ class WebsiteDetails(WebsiteStatus):
 
 
 class Explanation(BaseModel, extra="allow"):
-    """Why a website is where it is. `dead_letters` is null where RabbitMQ is away."""
+    """Why a website is where it is. `dead_letters` is null where they cannot be read now."""
 
     status: WebsiteStatus
     guard: dict[str, Any] | None

@@ -1,4 +1,4 @@
-"""The statements of one connection, whoever has it: `Queries` reads, `Transaction` locks and writes as well.
+"""The statements by which websites are read, locked and written: `Queries` reads, `Transaction` does all three.
 
 Values in and out; it decides nothing.
 """
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from consumer.domain.product_states import KNOWN, LOCKED_STATES
+from consumer.domain.existing_product_states import KNOWN, LOCKED_STATES
 from consumer.domain.records import Attempt, Claim, Locked, LogRow, Move, StoredOwners, Website
 from seeders.seeding import read_facts
 from seeders.sql_loader import read_statements

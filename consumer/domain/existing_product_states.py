@@ -1,4 +1,4 @@
-"""Which states are the machine's: the existing product has others of its own (docs/decisions/0007)."""
+"""The states that only the existing product has, and which states are the machine's (docs/decisions/0007)."""
 
 from enum import StrEnum
 from types import MappingProxyType
