@@ -5,14 +5,15 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from consumer.addresses.broker import parse_broker_url
 from consumer.addresses.database import Pooler, parse_database_url
 from consumer.domain.validation_texts import validation_text
+from seeders.loading.pack_folder import HEAD
 
 PREFIX = "PROVISIONER_"
 CONSOLE_PREFIX = "PROVISIONER_CONSOLE_"
@@ -29,7 +30,28 @@ FORMATS = {
 }
 
 
-class Settings(BaseSettings):
+class EnvironmentSettings(BaseSettings):
+    """Settings as shells, env files and mounted files give them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_they_are_given(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Take away space around a value, as the carriage return of an env file from Windows, and capitals in words.
+
+        What is empty counts as unset, as Compose hands on a variable that nobody has set; but for texts, such as the
+        two addresses: the default would be another server.
+        """
+        taken = {}
+        for name, value in values.items():
+            kind = cls.model_fields[name].annotation if name in cls.model_fields else None
+            given = value.strip() if isinstance(value, str) else value
+            if given == "" and kind not in (str, SecretStr):
+                continue
+            taken[name] = given.lower() if isinstance(given, str) and get_origin(kind) is Literal else given
+        return taken
+
+
+class Settings(EnvironmentSettings):
     """Everything that can be set. Units stand in the names."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True)
@@ -117,6 +139,7 @@ class Settings(BaseSettings):
     @field_validator("pooler", mode="before")
     @classmethod
     def _pool_mode(cls, pooler: Any) -> Any:
+        pooler = pooler.lower() if isinstance(pooler, str) else pooler
         if pooler == "statement":
             raise ValueError("statement mode has no transactions: set pool_mode=transaction in the pooler and here")
         return pooler
@@ -146,6 +169,8 @@ class Settings(BaseSettings):
         try:
             if folder is not None and not folder.is_dir():
                 raise ValueError("is not a folder")
+            if folder is not None and (folder / HEAD).is_file():
+                raise ValueError(f"is a seed pack itself, it has a {HEAD}: name the folder that it is in")
         except OSError as error:
             raise ValueError(f"cannot be looked at: {error.strerror}") from None
         return folder
@@ -210,13 +235,16 @@ def values_from_files(prefix: str, fields: Iterable[str], environment: Mapping[s
     given = {name.upper(): (name, value) for name, value in environment.items()}
     for field in fields:
         variable = prefix + field.upper()
-        if f"{variable}_FILE" not in given:
+        name, path = given.get(f"{variable}_FILE", ("", ""))
+        if not path:
             continue
-        name, path = given[f"{variable}_FILE"]
-        if variable in given and not is_service_link(variable, given[variable][1]):
+        value = given.get(variable, ("", ""))[1]
+        if value and not is_service_link(variable, value):
             raise SettingsError(f"{name}: {variable} is set, too; unset one of the two") from None
         try:
-            values[field] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+            values[field] = Path(path).read_text(
+                encoding="utf-8-sig"
+            )  # without the mark that editors of Windows begin a file with
         except OSError as error:
             raise SettingsError(f"{name}: cannot read {path}: {error.strerror or error}") from None
         except ValueError:

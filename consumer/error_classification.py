@@ -62,17 +62,22 @@ LOCK_NOT_AVAILABLE = "55P03"
 TRANSIENT = frozenset({"40001", "40P01", "57014", "0A000"})
 """Serialization failure, deadlock, statement timeout, and a cached plan that a migration has made invalid."""
 UNIQUE_VIOLATION = "23505"
+IDS_USED_UP = "2200H"
+"""A sequence has given its last value; the error names it."""
 LOG_TABLE = "provisioning_transitions"
 SQLSTATE_CAUSES = frozenset(cause.value for cause in FailureCause)
 # 08 connection, 53 resources, 57P operator intervention, 58 system, 25006 read-only, 28/3D access, 42501 privilege,
 # 42P01/42703/42P10 a schema that is not (or not yet, or no longer) ours: a table, column or unique index is missing,
-# 26000/42P05 a pooler that mixes up prepared statements, F0/XX broken server: none of it is the message's fault.
+# 26000/42P05 a pooler that mixes up prepared statements, F0/XX broken server, 2200H a sequence without ids left,
+# 55000 a database that takes no connections: none of it is the message's fault.
 INFRASTRUCTURE_CLASSES = (
     "08",
+    IDS_USED_UP,
     "40003",
     "25P03",
     "26000",
     "53",
+    "55000",
     "57P",
     "58",
     "25006",
@@ -172,10 +177,10 @@ def _by_sqlstate(error: asyncpg.PostgresError) -> Fault:
         return Transient(sentence, _cause_of(state))
     if state == UNIQUE_VIOLATION and getattr(error, "table_name", None) == LOG_TABLE:
         return Conflict(sentence)
-    if state.startswith(("22", "23")):
-        return Permanent(sentence, _cause_of(state), getattr(error, "constraint_name", None))
     if state.startswith(INFRASTRUCTURE_CLASSES):
         return Infrastructure(sentence)
+    if state.startswith(("22", "23")):
+        return Permanent(sentence, _cause_of(state), getattr(error, "constraint_name", None))
     return Defect(sentence, _cause_of(state))
 
 
@@ -193,7 +198,7 @@ def _first_line(error: BaseException) -> str:
     state = str(getattr(error, "sqlstate", None) or "")
     if "query argument" in line:
         return "a value does not fit its parameter"  # asyncpg's own complaint quotes the argument
-    if state.startswith("22"):
+    if state.startswith("22") and state != IDS_USED_UP:
         # Class 23 names columns and constraints in quotes, which is wanted; class 22 quotes the value itself.
         return re.sub(r'"[^"]*"?', "a value", line)
     if state.startswith("P0"):

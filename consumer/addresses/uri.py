@@ -7,6 +7,8 @@ from difflib import get_close_matches
 from urllib.parse import unquote
 
 HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%25[\w.-]+)?)\]|(?P<name>[^:\[\]]*))(?::(?P<port>.*))?")
+BARE_IPV6 = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
+"""An IPv6 address without brackets: its groups would be read as a port."""
 BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 RESERVED = "in a user or password write : / ? # @ as %3A %2F %3F %23 %40"
 NAME = re.compile(r"[A-Za-z_.]{1,40}")
@@ -89,7 +91,7 @@ def unknown_parameter(name: str, known: Iterable[str], instead: str | None = Non
 
 def _host(text: str) -> tuple[str, int | None]:
     match = HOST.fullmatch(text)
-    if match is None:
+    if match is None or BARE_IPV6.fullmatch(text):
         raise AddressError(f"has a host that cannot be read; write HOST:PORT, and an IPv6 address as [::1]; {RESERVED}")
     return check_host(unquote(match["ipv6"] or match["name"] or "")), parse_port(match["port"]) if match[
         "port"

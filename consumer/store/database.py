@@ -60,6 +60,7 @@ class Store:
             **address.server_settings,
             "application_name": name,
             "timezone": "UTC",
+            "standard_conforming_strings": "on",
             "lock_timeout": f"{lock_timeout_seconds * 1000:.0f}",
             "statement_timeout": f"{statement_timeout_seconds * 1000:.0f}",
             "idle_in_transaction_session_timeout": f"{idle_transaction_seconds * 1000:.0f}",

@@ -46,6 +46,7 @@ class IdSequence:
         table, name: as PostgreSQL writes them in a statement, with schema and quotes where needed.
         primary_key: the name of the constraint that an id breaks which is there already; None without one.
         step: its increment.
+        most: the greatest id that it and the column can hold; None where it begins anew after its end.
         last_value: the value that it gave last; None where this role may not read it.
         reach: the greatest id past which it is moved.
         may_step, may_set, may_read: the rights of this role: nextval, setval, SELECT.
@@ -55,6 +56,7 @@ class IdSequence:
     name: str
     primary_key: str | None
     step: int
+    most: int | None
     last_value: int | None
     reach: int | None
     may_step: bool
@@ -110,6 +112,7 @@ async def id_sequences(connection: Any, tables: Iterable[str]) -> list[IdSequenc
             name=record["name"],
             primary_key=record["primary_key"],
             step=record["step"],
+            most=record["most"],
             last_value=record["last_value"],
             reach=record["reach"],
             may_step=record["may_step"],

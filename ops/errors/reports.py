@@ -31,12 +31,17 @@ POSTGRESQL_PORT = "its port is 5432 by default, and 5672 is RabbitMQ's"
 RABBITMQ_PORT = "its port is 5672 by default, 5671 with TLS; 5432 is PostgreSQL's, 15672 that of the management pages"
 NOT_AMQP = ("unexpectedly closed", "bytes expected", "reset by peer")
 """Parts of the client's error where the server does not speak AMQP, or closes the connection at once."""
+UNCONFIRMED = "no confirm for"
+"""How the error of a message begins that was published and not confirmed."""
 NO_HOST = "that host name is unknown here: correct it, or check the DNS"
 POOLER = "is there a pooler between? Set PROVISIONER_POOLER to its pool_mode, session or transaction"
 POOLER_FULL = ("query_wait_timeout", "max_client_conn", "no more connections allowed")
 """In what PgBouncer answers when it has no connection to lend, or takes no more clients."""
+POOLER_TAKEN = "all connections of the pooler are taken: raise its default_pool_size and max_client_conn"
+POOLER_WAIT = "the pooler got no connection for us: does PostgreSQL answer it? If so, raise its default_pool_size"
 HINTS = {
     "08P01": f"{POOLER}; its log says more",
+    "2200H": "no id is left: ALTER SEQUENCE … MAXVALUE …, and its column a bigint if it is an integer",
     "22021": "the encoding of the database cannot hold this text: it has to be UTF8",
     "22P05": "the encoding of the database cannot hold this text: it has to be UTF8",
     "25006": "this server takes no writes, it may be a standby: name the primary in PROVISIONER_DATABASE_URL, or all"
@@ -58,6 +63,7 @@ HINTS = {
     "53200": "the database server is out of memory",
     "53300": "all connections are taken: raise max_connections, or stop what else connects",
     "53400": "a limit of the database server is reached",
+    "55000": "the database is not in the state that this needs: see what the server says, and its log",
     "55P03": "another session holds the lock, maybe a migration: try again when it is done; pg_stat_activity shows it",
     "57014": "it took longer than PROVISIONER_STATEMENT_TIMEOUT_SECONDS, or was cancelled: try again",
     "57P01": "the server was stopped: try again",
@@ -67,6 +73,24 @@ HINTS = {
 }
 """What to do, by SQLSTATE."""
 HINTS_BY_WORDING = {
+    "08P01": (
+        ("no such database", "the pooler has no such database: add it to its [databases], or correct the URL's"),
+        ("no such user", "the pooler knows no such user: add it to its auth_file, or correct the URL's"),
+        ("invalid command", "that is the pooler's own admin database: name yours in PROVISIONER_DATABASE_URL"),
+        ("query_wait_timeout", POOLER_WAIT),
+        ("server login", POOLER_WAIT),
+        (
+            "authentication failed",
+            "are user and password right, in PROVISIONER_DATABASE_URL and in the pooler's settings?",
+        ),
+        ("no more connections allowed", POOLER_TAKEN),
+    ),
+    "55000": (
+        (
+            "accepting connections",
+            "ALTER DATABASE … ALLOW_CONNECTIONS true, or correct the database in PROVISIONER_DATABASE_URL",
+        ),
+    ),
     "28000": (
         ("does not exist", "create that role, or correct the user in PROVISIONER_DATABASE_URL"),
         ("not permitted to log in", "ALTER ROLE … LOGIN, or correct the user in PROVISIONER_DATABASE_URL"),
@@ -138,7 +162,7 @@ def _report(error: BaseException) -> tuple[str, int, HTTPStatus]:
 def _database_report(error: BaseException) -> tuple[str, int, HTTPStatus]:
     """Return the report of an error of PostgreSQL's or of the connection to it; of any other, that it is a defect."""
     fault = classify(error)
-    hint = _hint_of_sqlstate(error)
+    hint = known_hint(error)
     text = f"PostgreSQL: {fault.error.removeprefix('PostgreSQL ')}"
     if isinstance(error, TimeoutError) and not str(error):
         text += "no answer in time"
@@ -155,10 +179,10 @@ def _database_report(error: BaseException) -> tuple[str, int, HTTPStatus]:
 
 def database_hint(error: BaseException) -> str:
     """Return what to do about an error of PostgreSQL's or of the connection to it."""
-    return _hint_of_sqlstate(error) or _network_hint(error)
+    return known_hint(error) or _network_hint(error)
 
 
-def _hint_of_sqlstate(error: BaseException) -> str | None:
+def known_hint(error: BaseException) -> str | None:
     """Return what to do about an error of PostgreSQL; None for a SQLSTATE without a hint."""
     state = str(getattr(error, "sqlstate", None) or "")
     if state in HINTS_BY_WORDING:
@@ -169,7 +193,7 @@ def _hint_of_sqlstate(error: BaseException) -> str | None:
 def _network_hint(error: BaseException) -> str:
     """Return what to do about a database that cannot be talked to."""
     if any(text in str(error) for text in POOLER_FULL):
-        return "all connections of the pooler are taken: raise its default_pool_size and max_client_conn"
+        return POOLER_TAKEN
     number = getattr(error, "errno", None)
     if isinstance(error, socket.gaierror):
         return f"PROVISIONER_DATABASE_URL: {NO_HOST}"
@@ -198,7 +222,14 @@ def _broker_hint(error: BrokerError) -> str:
     if "ACCESS_REFUSED" in text or "AuthenticationError" in text:
         return "are user and password in PROVISIONER_AMQP_URL right, and may the user be there?"
     if "vhost" in text:
-        return "mend PROVISIONER_AMQP_URL, or add the vhost and the user's rights to it"
+        return (
+            "mend PROVISIONER_AMQP_URL, add the vhost and the user's rights to it, or raise the limit: "
+            "the log of RabbitMQ says which"
+        )
+    if "NOT_ALLOWED" in text and "limit" in text:
+        return "raise that limit (rabbitmqctl list_user_limits, list_vhost_limits), or stop what else uses the broker"
+    if text.startswith(UNCONFIRMED) and "TimeoutError" in text:
+        return "a memory or disk alarm blocks publishers: rabbitmq-diagnostics alarms"
     if "SSL" in text:
         return "amqps:// needs a port with TLS, 5671 by default, and a certificate for that host"
     if any(words in text for words in NOT_AMQP):

@@ -9,7 +9,8 @@ from seeders.loading.pack_files import FIELD_KEYS, HEAD, LINKS, PROPERTIES, STRA
 from seeders.loading.pack_library import MAX_NAMED, NAME, NAME_RULE, PackLibrary
 from seeders.pack_problems import PackProblem
 
-PARTS = (HEAD, "pack.yaml", LINKS, FIELD_KEYS, PROPERTIES)
+HEADS = (HEAD, "pack.yaml")
+PARTS = (*HEADS, LINKS, FIELD_KEYS, PROPERTIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def select_packs(folders: Sequence[Path], wanted: str, images_url: str | None = 
             raise InvalidInputError(f"{path.name[:64]!r} is no pack name; rename the folder: {NAME_RULE}")
         return Selection(PackLibrary([path.parent, *folders], images_url=images_url), (path.name,))
     selection = select_all_packs([path])
-    if not selection.names:
+    if not selection.names and not selection.problems:
         raise InvalidInputError(f"{wanted[:200]} has no {HEAD}, and no folder with one; a seed pack needs it")
     library = PackLibrary([path, *folders], images_url=images_url)
     return Selection(library, selection.names, selection.problems)
@@ -65,12 +66,25 @@ def _impossible(folder: Path) -> list[PackProblem]:
     """Return a problem for each folder that has files of a pack and is none, for want of a pack.yml or of a name."""
     problems = []
     for path in sorted(folder.glob("*/")):
-        if path.name.startswith(STRAY_BEGINNINGS) or not any((path / part).exists() for part in PARTS):
+        parts = [] if path.name.startswith(STRAY_BEGINNINGS) else _parts(path)
+        if not parts:
             continue
         if not (path / HEAD).is_file():
-            problems.append(PackProblem(path.name, f"has no {HEAD}; a seed pack needs one"))
+            other = next((part for part in parts if part.lower() in HEADS), "")
+            has = (
+                f"has {other}, which is not read; name it {HEAD}" if other else f"has no {HEAD}; a seed pack needs one"
+            )
+            problems.append(PackProblem(path.name, has))
         elif not NAME.fullmatch(path.name):
             problems.append(
                 PackProblem(path.name, f"is no pack name, so nobody can ask for it; rename the folder: {NAME_RULE}")
             )
     return problems
+
+
+def _parts(folder: Path) -> list[str]:
+    """Return what a folder has of a pack, as it is named there: in capitals it is not found by Linux."""
+    try:
+        return sorted(path.name for path in folder.iterdir() if path.name.lower() in PARTS)
+    except OSError:  # it may not be entered
+        return []

@@ -18,6 +18,8 @@ from consumer.worker.stop_requests import stop_signals
 from ops.errors import EXIT_USAGE
 from ops.workers.health_aggregator import HealthAggregator
 
+LAST_SECONDS = 5.0
+"""What a process has after its drain, which ends it by itself 2 s later; one that hangs does not."""
 MIN_LIFE_SECONDS = 5.0
 """A process that dies sooner is started again only after this long: no hot loop of crashes."""
 
@@ -25,9 +27,11 @@ MIN_LIFE_SECONDS = 5.0
 class Supervisor:
     """Worker processes that live until a signal."""
 
-    def __init__(self, concurrency: int | None, health: HealthAggregator | None = None) -> None:
-        """Take how many workers a process has, and the aggregator of their health."""
+    def __init__(self, concurrency: int | None, health: HealthAggregator | None = None, *, stop_seconds: float) -> None:
+        """Take how many workers a process has, the aggregator of their health, and how long a process may take to end
+        by itself."""
         self._health = health
+        self._stop_seconds = stop_seconds
         self._command = [sys.executable, "-m", "ops", "worker"]
         if concurrency:
             self._command += ["--concurrency", str(concurrency)]
@@ -50,7 +54,9 @@ class Supervisor:
         return max(1 if code < 0 else code for code in codes)
 
     def _stop(self, signum: int) -> None:
-        """Pass a signal on; a second one makes the children end at once."""
+        """Pass a signal on; a second one makes the children end at once, and those that hear none are killed later."""
+        if not self._stopping.is_set():
+            asyncio.get_running_loop().call_later(self._stop_seconds, self._kill)
         self._stopping.set()
         self._signal(signum)
 
@@ -58,6 +64,13 @@ class Supervisor:
         for process in self._running:
             with suppress(ProcessLookupError):  # it has just ended by itself
                 process.send_signal(signum)
+
+    def _kill(self) -> None:
+        """End what has not ended by itself: a process that is stopped, or hangs, hears no other signal."""
+        for process in self._running:
+            log.error("worker process killed", process=process.pid, reason=f"it did not end in {self._stop_seconds} s")
+            with suppress(ProcessLookupError):
+                process.kill()
 
     async def _keep_one(self, number: int) -> int:
         environment = dict(os.environ) | {f"{PREFIX}PARENT_PIPE": str(self._children_end)}
@@ -99,7 +112,8 @@ async def run_processes(count: int, concurrency: int | None, settings: Settings)
         ConnectionSettingError: PostgreSQL, or a pooler before it, refuses a setting.
     """
     async with _health_listener(count, settings) as health:
-        return await Supervisor(concurrency, health).run(count)
+        stop_seconds = settings.drain_seconds + LAST_SECONDS
+        return await Supervisor(concurrency, health, stop_seconds=stop_seconds).run(count)
 
 
 @asynccontextmanager

@@ -117,4 +117,4 @@ def _keys_in_doubt(model: Any, value: Any) -> Iterator[tuple[ValuePath, str | Un
                 yield (key,), LEFT_OUT
         elif key not in model.remarks:
             known = [*model.model_fields, *model.left_out, *model.remarks]
-            yield (key,), Unknown("".join(get_close_matches(key, known, 1, 0.75)))
+            yield (key,), Unknown("".join(get_close_matches(key.strip(), known, 1, 0.75)))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from seeders.email_addresses import canonical_email
+from seeders.loading.yaml_mistakes import CURLY_QUOTES
 from seeders.loading.yaml_reader import Scalar, kind
 
 MAX_KEY_CHARACTERS = 255
@@ -23,8 +24,6 @@ MAX_SHOWN = 40
 
 JOINERS = "\u200c\u200d"
 """Invisible characters that Persian and languages of India need within words."""
-CURLY_QUOTES = re.compile("[\u2018\u201c\u201e\u00ab].*[\u2019\u201d\u201c\u00bb]")
-"""Quotes as word processors write them."""
 CURRENCY_CODE = re.compile("[A-Z]{3}")
 CURRENCY_SIGNS = {"€": "EUR", "£": "GBP", "$": "USD", "¥": "JPY", "₹": "INR", "₽": "RUB", "₺": "TRY", "zł": "PLN"}
 """The code that an error suggests for a sign: that of the currency which most often has it."""

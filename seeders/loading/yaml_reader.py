@@ -13,6 +13,7 @@ from typing import Any, Self
 import yaml
 
 from seeders.loading.problem_collector import FileProblems
+from seeders.loading.yaml_mistakes import doubts, name_mistake
 
 try:
     from yaml import CBaseLoader as Parser
@@ -27,15 +28,9 @@ MAX_DEPTH = 20
 NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 """What is null where it stands without quotes, as in YAML 1.2."""
 TEXT_TAG = "tag:yaml.org,2002:str"
-HINTS = {
-    "mapping values are not allowed": "check the indentation, and put a value that has ': ' in it in quotes",
-    "cannot start any token": "put a value that begins with @, % or ` in quotes",
-    "alphabetic or numeric": "put a value that begins with * or & in quotes",
-    "expected key": "check quotes and indentation",
-}
-"""What people usually meant, by a part of the parser's words."""
 GLUED_COMMENT = re.compile(r"[ \t]+#[^\s#]")
 """What follows a value whose author did not mean a comment: the 2 of `Calle 7 #2`."""
+COMMENT_GLUED = "has a comment right after a value; put the value in quotes if the # is a part of it"
 TAGS = frozenset({"!", TEXT_TAG, "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
 
 
@@ -119,10 +114,8 @@ def read_yaml(root: Path, file: str, problems: FileProblems, *shapes: type) -> A
     except UnreadableError as error:
         problems.error(str(error), line=error.line)
         return None
-    for line in builder.glued_comments:
-        problems.warning(
-            "has a comment right after a value; put the value in quotes if the # is a part of it", line=line
-        )
+    for line, doubt in builder.doubts:
+        problems.warning(doubt, line=line)
     value = builder.document
     if value is not None and not isinstance(value, shapes):
         expected = " or ".join(KINDS[shape] for shape in shapes)
@@ -176,12 +169,8 @@ def _build(text: str) -> "_Builder":
             builder.take(event)
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
         reason = getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__
-        mark = getattr(error, "problem_mark", None)
-        line = mark and mark.line + 1
-        hint = next((hint for words, hint in HINTS.items() if words in reason), "")
-        if line and "\t" in (text.splitlines()[line - 1 : line] or [""])[0]:
-            hint = "this line has a tab: write spaces"
-        raise UnreadableError(f"is not YAML: {reason}{hint and f'; {hint}'}", line) from None
+        found, begun = (getattr(error, mark, None) for mark in ("problem_mark", "context_mark"))
+        raise UnreadableError(*name_mistake(text, reason, found and found.line + 1, begun and begun.line + 1)) from None
     return builder
 
 
@@ -190,7 +179,7 @@ class _Builder:
 
     def __init__(self, text: str) -> None:
         self.document: Any = None
-        self.glued_comments: list[int] = []
+        self.doubts: list[tuple[int, str]] = []
         self._text = text
         self._documents = 0
         self._open: list[YamlMapping | YamlSequence] = []
@@ -227,7 +216,8 @@ class _Builder:
         if plain and event.value in NULLS and event.anchor:
             raise UnreadableError(f"has an anchor (&{event.anchor[:64]}) of nothing; put the value in quotes", line)
         if plain and event.value and GLUED_COMMENT.match(self._text, end):
-            self.glued_comments.append(line)
+            self.doubts.append((line, COMMENT_GLUED))
+        self.doubts += [(line, doubt) for doubt in doubts(event.value, plain=plain)]
         if isinstance(parent, YamlMapping) and (key := self._keys[-1]) is not None:
             if not event.value and plain and ":" not in self._text[self._end_of_key : begin]:
                 parent.bare.append(str(key))

@@ -65,6 +65,14 @@ async def test_a_database_that_is_not_utf8_is_refused(command_line: CommandLine,
         await connection.close()
 
 
+async def test_a_search_path_to_no_schema_is_named(command_line: CommandLine, empty_database_url: str) -> None:
+    """To run init again, which helps after a lost connection, would not help here."""
+    answer = await command_line("init", PROVISIONER_DATABASE_URL=f"{empty_database_url}?search_path=nowhere")
+    line = one_line(answer, 1)
+    assert "3F000" in line
+    assert "correct search_path in PROVISIONER_DATABASE_URL" in line
+
+
 @pytest.mark.parametrize(
     ("script", "name"), [("$P {} >/dev/full", "ENOSPC"), ("$P {} >&-", "EBADF"), ("$P {} | true", "EPIPE")]
 )

@@ -47,6 +47,17 @@ async def test_children_end_with_their_killed_parent(workers: WorkerProcesses) -
     assert "the parent process has ended" in workers.text()
 
 
+async def test_a_child_that_hangs_is_killed_by_its_parent(workers: WorkerProcesses) -> None:
+    """A stopped process hears no SIGTERM: after its time to drain the parent ends it, and says so."""
+    parent = await workers.start("--processes", "2", PROVISIONER_DRAIN_SECONDS="1")
+    ids = await consuming(workers, 2)
+    os.kill(ids[0], signal.SIGSTOP)
+    assert await workers.stop(parent) == 1
+    assert not any(map(is_running, ids))
+    (line,) = (line for line in workers.logs() if line["event"] == "worker process killed")
+    assert line["process"] == ids[0]
+
+
 async def test_a_closed_terminal_stops_parent_and_children(workers: WorkerProcesses) -> None:
     """Its window is closed while they run: SIGHUP, and standard error that cannot be written to any more."""
     ours, terminal = os.openpty()

@@ -12,6 +12,7 @@ from consumer.store.database import Store
 from consumer.store.migration_runner import MIGRATIONS, MigrationError, digest_of, runs_in
 from consumer.store.rules_template import Mode
 from consumer.store.schema_diff import inspect_schema
+from ops.doctor.findings import Level
 from ops.doctor.schema_checks import check_schema
 from statemachine.machine_definition import DEFINITION, Definition
 from tests.factories import LIVE
@@ -104,6 +105,17 @@ async def test_an_empty_database_becomes_what_schema_sql_says(
     assert [row["name"] for row in await records(connection)] == [
         name for name in MIGRATIONS if runs_in(name, Mode.OWN)
     ]
+
+
+async def test_settings_of_the_database_change_nothing(empty_database_url: str, connection: Any) -> None:
+    """An old database may read a backslash in a string as an escape, write dates its own way, and quote every name."""
+    name = await connection.fetchval("SELECT current_database()")
+    for setting in ("standard_conforming_strings = off", "datestyle = 'SQL, DMY'", "quote_all_identifiers = on"):
+        await connection.execute(f"ALTER DATABASE {name} SET {setting}")
+    store = Store(empty_database_url, size=3)
+    assert (await schema_installation.apply(store)).outdated is False
+    assert {finding.level for finding in await check_schema(store)} == {Level.OK}
+    await store.close()
 
 
 async def test_a_database_of_0_1_0_becomes_what_schema_sql_says(

@@ -63,6 +63,9 @@ SELECT n, 'old', 'pause' FROM generate_series(1, 40) AS n;
 """Rows with their ids, as a restore of the tables alone brings them: every sequence still gives 1 next."""
 
 
+USED_UP = "ALTER SEQUENCE pwb_users_id_seq MAXVALUE 7; SELECT setval('pwb_users_id_seq', 7)"
+
+
 def signups(*ids: int, **said: Any) -> list[Command]:
     """Return signups that bring ids of their own."""
     bodies = [{"website_id": n, "subdomain": f"site-{n}"[:40], "owner": {"email": f"a{n}@x.org"}} | said for n in ids]
@@ -298,6 +301,37 @@ async def test_a_sequence_that_may_not_be_moved_fails_no_website(store: Store, d
     await poor.close()
     async with store.connection() as connection:
         await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+async def test_ids_that_have_run_out_fail_no_website(store: Store) -> None:
+    """A sequence at its end is nothing that a signup could mend: the worker waits, and the error names the sequence."""
+    async with store.connection() as connection:
+        await connection.execute(USED_UP)
+    with pytest.raises(asyncpg.SequenceGeneratorLimitExceededError) as raised:
+        await provision(store).batch(signups(1), alone=True)
+    fault = classify(raised.value)
+    assert isinstance(fault, Infrastructure)
+    assert '"pwb_users_id_seq"' in fault.error
+    async with store.connection() as connection:
+        await connection.execute("ALTER SEQUENCE pwb_users_id_seq NO MAXVALUE")
+    (outcome,) = await provision(store).batch(signups(1))
+    assert isinstance(outcome, Advanced)
+
+
+async def test_the_doctor_finds_sequences_that_have_few_ids_left(store: Store) -> None:
+    """At the end it fails, before it warns; what an integer column can hold counts, too."""
+    async with store.connection() as connection:
+        await connection.execute(USED_UP)
+        await connection.execute(
+            """ALTER TABLE pwb_agencies ALTER id TYPE integer;
+               SELECT setval('pwb_agencies_id_seq', 2000000000);
+               SELECT setval('pwb_links_id_seq', 2000000000)"""
+        )
+    used_up, few = await check_sequences(store)
+    assert (used_up.level, few.level) == (Level.FAIL, Level.WARN)
+    assert "pwb_users_id_seq is at 7" in used_up.have
+    assert "pwb_agencies can have ids up to 2147483647" in few.have
+    assert "ALTER TABLE pwb_agencies ALTER id TYPE bigint" in few.next
 
 
 async def test_another_unique_index_is_no_id(store: Store) -> None:

@@ -5,6 +5,7 @@ import pytest
 from consumer.broker.topology import Topology
 from consumer.config import Settings, SettingsError, load_settings, misspelt_settings
 from consumer.factories import make_store
+from ops.console.access.settings import read_console_settings
 
 SECRET = "hunter2-canary"
 
@@ -76,12 +77,12 @@ def test_other_variables_are_none_of_our_business(monkeypatch):
         ("BATCH_SIZE", "0"), ("BATCH_SIZE", "257"), ("ADMISSION_LIMIT", "0"),
         ("RETRY_BUDGET", "0"), ("RETRY_BUDGET", "101"), ("RETRY_BASE_SECONDS", "0"), ("RETRY_BASE_SECONDS", "-1"),
         ("RETRY_CAP_SECONDS", "nan"), ("STALL_SECONDS", "inf"), ("STALL_SECONDS", "86401"),
-        ("DISPATCH_INTERVAL_SECONDS", "0.01"), ("STEP_TIMEOUT_SECONDS", "soon"), ("LOCK_TIMEOUT_SECONDS", ""),
+        ("DISPATCH_INTERVAL_SECONDS", "0.01"), ("STEP_TIMEOUT_SECONDS", "soon"), ("LOCK_TIMEOUT_SECONDS", "2 s"),
         ("LOG_LEVEL", "loud"), ("LOG_FORMAT", "xml"),
         ("DATABASE_URL", f"mysql://u:{SECRET}@db/x"), ("DATABASE_URL", SECRET), ("DATABASE_URL", ""),
         ("DATABASE_URL", f"postgresql://u:{SECRET}@[db/x"), ("DATABASE_URL", f"postgresql://u:{SECRET}@db:abc/x"),
         ("DATABASE_URL", f"postgresql://u:{SECRET}@db:0/x"), ("AMQP_URL", f"amqp://u:{SECRET}@mq:99999/"),
-        ("POOLER", "statement"), ("POOLER", "pgbouncer"), ("POOLER", ""),
+        ("POOLER", "statement"), ("POOLER", "pgbouncer"), ("AMQP_URL", ""),
         ("AMQP_URL", f"http://u:{SECRET}@mq/"), ("AMQP_URL", SECRET), ("AMQP_URL", f"amqp://u:{SECRET}@[mq"),
     ],
 )  # fmt: skip
@@ -90,6 +91,40 @@ def test_a_wrong_setting_is_one_line_that_names_it(monkeypatch, name, value):
     line = wrong(monkeypatch, **{name: value})
     assert line.startswith(f"PROVISIONER_{name}: ")
     assert len(line) > len(f"PROVISIONER_{name}: ") + 8
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "meant"),
+    [
+        ("NAMESPACE", "blue\r", "blue"), ("BASE_DOMAIN", " example.com", "example.com"), ("BATCH_SIZE", " 7\r", 7),
+        ("LOG_LEVEL", "INFO", "info"), ("LOG_LEVEL", "Debug\r", "debug"), ("OWNER_BY_ID", "Any", "any"),
+        ("POOLER", "Session ", "session"),
+    ],
+)  # fmt: skip
+def test_a_value_is_read_as_it_is_meant(monkeypatch, name, given, meant):
+    """An env file from Windows ends its lines with a carriage return, and many programs write INFO in capitals."""
+    monkeypatch.setenv(f"PROVISIONER_{name}", given)
+    assert getattr(load_settings(), name.lower()) == meant
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PACKS_DIR", "HTTP_PORT", "POOLER", "LOG_LEVEL", "LOCK_TIMEOUT_SECONDS", "IMAGES_URL", "DATABASE_URL_FILE"],
+)  # fmt: skip
+def test_an_empty_value_is_none(monkeypatch, name):
+    """Compose hands on a variable that nobody has set as an empty one: the default applies, not the folder ``""``."""
+    monkeypatch.setenv(f"PROVISIONER_{name}", "")
+    assert load_settings() == Settings()
+    assert load_settings().packs_dir is None
+
+
+def test_the_console_reads_values_alike(monkeypatch):
+    """Its settings come from the same env files."""
+    monkeypatch.setenv("PROVISIONER_CONSOLE_PORT", "")
+    monkeypatch.setenv("PROVISIONER_CONSOLE_SESSION_HOURS", "2\r")
+    monkeypatch.setenv("PROVISIONER_CONSOLE_HOST", "localhost\r")
+    settings = read_console_settings()
+    assert (settings.port, settings.session_hours, settings.host) == (8480, 2, "localhost")
 
 
 def test_a_password_that_no_url_can_hold_is_not_quoted(monkeypatch):
@@ -126,7 +161,16 @@ def test_a_value_may_be_in_a_file(monkeypatch, tmp_path):
     monkeypatch.setenv("PROVISIONER_DATABASE_URL_FILE", str(tmp_path / "url"))
     assert load_settings().database_url.get_secret_value() == f"postgresql://u:{SECRET}@db/x"
     assert misspelt_settings({"PROVISIONER_DATABASE_URL_FILE": "x"}) == {}
+    monkeypatch.setenv("PROVISIONER_DATABASE_URL", "")
+    assert load_settings().database_url.get_secret_value() == f"postgresql://u:{SECRET}@db/x"
     assert "DATABASE_URL is set, too" in wrong(monkeypatch, DATABASE_URL="postgresql://u@db/x")
+
+
+def test_a_file_from_windows_is_read(monkeypatch, tmp_path):
+    """Its byte order mark and its line end are no part of the value."""
+    (tmp_path / "namespace").write_bytes("\ufeffblue\r\n".encode())
+    monkeypatch.setenv("PROVISIONER_NAMESPACE_FILE", str(tmp_path / "namespace"))
+    assert load_settings().namespace == "blue"
 
 
 def test_a_file_that_is_no_value_is_named(monkeypatch, tmp_path):
@@ -170,6 +214,8 @@ def test_a_port_of_ours_is_no_service_link(monkeypatch):
 def test_a_folder_of_packs_must_be_there(monkeypatch, tmp_path):
     """A typing error is found at the start, not when the first website wants its pack."""
     assert wrong(monkeypatch, PACKS_DIR=str(tmp_path / "absent")) == "PROVISIONER_PACKS_DIR: is not a folder"
+    (tmp_path / "pack.yml").touch()
+    assert "name the folder that it is in" in wrong(monkeypatch, PACKS_DIR=str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def server_error(sqlstate, text="something went wrong"):
         ("53300", 3, 503, "max_connections"), ("53100", 3, 503, "free space"),
         ("57P03", 3, 503, "in a moment"), ("28P01", 3, 503, "password"), ("3D000", 3, 503, "make that database"),
         ("58030", 3, 503, "log"), ("XX001", 3, 503, "log"), ("08006", 3, 503, "is PROVISIONER_DATABASE_URL right?"),
+        ("2200H", 3, 503, "MAXVALUE"), ("55000", 3, 503, "not in the state"),
         ("22P05", 1, 500, "UTF8"), ("23505", 1, 500, ""), ("42601", 1, 500, "--debug"), ("P0001", 1, 500, "--debug"),
     ],
 )  # fmt: skip
@@ -82,6 +83,15 @@ def test_what_postgresql_answers(sqlstate, code, status, hint):
         (PermissionError(errno.EACCES, "Permission denied", "/packs/x"), 1, 500, ("/packs/x", "EACCES", "rights")),
         (BrokerDownError("cannot connect to mq: ACCESS_REFUSED - Login"), 3, 503, ("RabbitMQ", "user and password")),
         (BrokerDownError("cannot connect to mq: no such vhost"), 3, 503, ("RabbitMQ", "add the vhost")),
+        (
+            BrokerDownError(
+                "cannot connect to mq: NOT_ALLOWED - number of channels opened has reached the limit of (1)"
+            ),
+            3,
+            503,
+            ("raise that limit",),
+        ),
+        (BrokerDownError("no confirm for website.created: TimeoutError"), 3, 503, ("rabbitmq-diagnostics alarms",)),
         (BrokerDownError("cannot connect to mq: [SSL: WRONG_VERSION_NUMBER]"), 3, 503, ("5671",)),
         (BrokerDownError("cannot connect to mq"), 3, 503, ("is PROVISIONER_AMQP_URL right?",)),
         (
@@ -126,6 +136,26 @@ def test_what_everything_else_answers(error, code, status, parts):
 def test_one_sqlstate_of_several_mistakes(text, hint):
     """28000 is an unknown role as well as a host that may not connect: the server's words tell them apart."""
     assert hint in report_error(server_error("28000", text)).text
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "text", "hint"),
+    [
+        ("08P01", "no such database: shop", "[databases]"), ("08P01", "no such user: ana", "auth_file"),
+        ("08P01", "invalid command 'BEGIN', use SHOW HELP;", "the pooler's own admin database"),
+        ("08P01", "query_wait_timeout", "does PostgreSQL answer it?"),
+        ("08P01", "server login has been failing, try again later", "does PostgreSQL answer it?"),
+        ("08P01", 'password authentication failed for user "ana"', "user and password"),
+        ("08P01", "no more connections allowed (max_client_conn)", "max_client_conn"),
+        ("08P01", "something else", "PROVISIONER_POOLER"),
+        ("55000", 'database "shop" is not currently accepting connections', "ALLOW_CONNECTIONS true"),
+    ],
+)  # fmt: skip
+def test_a_pooler_has_one_sqlstate_for_all(sqlstate, text, hint):
+    """PgBouncer answers 08P01 whatever is wrong; a pooler that is set already is not to be set again."""
+    said = report_error(server_error(sqlstate, text)).text
+    assert hint in said
+    assert ("Set PROVISIONER_POOLER" in said) == (hint == "PROVISIONER_POOLER")
 
 
 def test_a_defect_is_its_kind_and_place():

@@ -125,6 +125,49 @@ async def test_a_tab_is_named(refusal, text):
     assert (await refusal({"links.yml": text})).endswith("; this line has a tab: write spaces")
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("- slug: a\n  page_slug:\u00a0b\n  visible: true\n", 2, "U+00A0 (NO-BREAK SPACE), which is no space in YAML"),
+        ("- slug: a\n\u3000\u3000page_slug: b\n", 2, "U+3000 (IDEOGRAPHIC SPACE), which is no space in YAML"),
+        ("- slug: a\n  page_slug:b\n  visible: true\n", 2, "a key needs a colon and a space after it"),
+        ('- slug: a\n  link_url: "C:\\Users\\x"\n', 2, "use single quotes"),
+        ('- slug: a\n  link_url: "C:\\data"\n', 2, "use single quotes"),
+        ("- slug: a\n<<<<<<< HEAD\n  page_slug: b\n=======\n  page_slug: c\n>>>>>>> x\n", 2, "git did not merge"),
+        ("- slug: a\n- slug: b\u0007\n", 2, "has the control character U+0007; remove it"),
+    ],
+)
+async def test_a_common_mistake_is_named(refusal, text, line, said):
+    """At the line where it is, with what to do; the parser names what it met later."""
+    error = await refusal({"links.yml": text})
+    assert error.startswith(f"{LINKS}, line {line}: ")
+    assert said in error
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("\u201cNerja\u201d", "in curly quotes"), ("\u00abNerja\u00bb", "in curly quotes"),
+        ("<%= city %>", "'<%= city %>' in a value, which nothing replaces"), ("'{{ city }}'", "nothing replaces"),
+        ("${CITY:-Nerja}", "nothing replaces"),
+    ],
+)  # fmt: skip
+async def test_a_value_that_nobody_meant_is_a_warning(read, value, said):
+    """It can be stored, and a website would show it."""
+    pack = await read(house(f"city: {value}\nsale: {{price_cents: 1}}"))
+    (warning,) = map(str, pack.warnings)
+    assert ", line 2" in warning
+    assert said in warning
+    assert pack.errors == ()
+
+
+@pytest.mark.parametrize("value", ["the \u201cold\u201d town", "100 % {x", "$5 {a", "'\u201cNerja\u201d'", "'%{x}'"])
+async def test_signs_of_other_meaning_are_none(read, value):
+    """Quotes within a text, or in straight quotes, are its own."""
+    pack = await read(house(f"city: {value}\nsale: {{price_cents: 1}}"))
+    assert (pack.warnings, pack.errors) == ((), ())
+
+
 async def test_what_cannot_be_seen_in_a_key_is_shown(read):
     """A space that was pasted from a page makes another key of it."""
     pack = await read(house("\u00a0city: Nerja\nsale: {price_cents: 1}"))

@@ -152,7 +152,15 @@ async def test_folders_that_no_signup_can_ask_for_are_errors(tmp_path):
     assert found["problems"][0]["text"].startswith("My Pack: is no pack name")
 
 
-@pytest.mark.parametrize("file", ["pack.yaml", "links.yml", "field_keys.yml", "properties"])
+async def test_a_folder_of_impossible_packs_alone_is_no_folder_without_packs(tmp_path):
+    """What is wrong with each is said, not that there is none."""
+    write(tmp_path, "My Pack")
+    found = await reports.check_packs(select_packs([SHIPPED], str(tmp_path)))
+    assert (found["packs"], found["errors"]) == ([], 1)
+    assert found["problems"][0]["text"].startswith("My Pack: is no pack name")
+
+
+@pytest.mark.parametrize("file", ["pack.yaml", "Pack.yml", "links.yml", "Links.yml", "field_keys.yml", "properties"])
 async def test_a_folder_with_files_of_a_pack_and_no_head_is_an_error(tmp_path, file):
     """Nobody would look for it in a list of packs; a folder of something else is left alone."""
     write(tmp_path, "mine")
@@ -160,7 +168,9 @@ async def test_a_folder_with_files_of_a_pack_and_no_head_is_an_error(tmp_path, f
         (tmp_path / folder).mkdir()
         (tmp_path / folder / name).write_text("")
     found = await check(tmp_path)
-    assert [problem["text"] for problem in found["problems"]] == ["headless: has no pack.yml; a seed pack needs one"]
+    other = f"has {file}, which is not read; name it pack.yml"
+    told = other if file.lower().startswith("pack.") else "has no pack.yml; a seed pack needs one"
+    assert [problem["text"] for problem in found["problems"]] == [f"headless: {told}"]
     assert (
         "name its pack.yaml so" in str(await reports.read_pack(select_all_packs([tmp_path]).library, "headless"))
     ) == (file == "pack.yaml")

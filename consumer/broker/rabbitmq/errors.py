@@ -50,7 +50,10 @@ def access_refused(right: Right, user: str | None, refusal: BaseException) -> Ac
 def error_text(error: BaseException) -> str:
     """Return name and text of a client's error, at most 300 characters. None of them quotes a password."""
     if isinstance(error, InvalidFrameError) and "Connection.OpenOk" in str(error):
-        return "no such vhost, which is the last part of the URL, or no access to it"
+        # The client drops the broker's own text, which says which of the three it is.
+        return (
+            "no such vhost, which is the last part of the URL, no access to it, or its or the user's limit is reached"
+        )
     return f"{type(error).__name__} {error}".strip()[:300]
 
 

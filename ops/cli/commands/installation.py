@@ -101,6 +101,7 @@ async def _make_schema(store: "Store", mode: str | None, *, finish: bool) -> tup
     from consumer.store.migration_runner import MigrationError
     from consumer.store.rules_template import Mode
     from ops.doctor.schema_remarks import schema_remarks
+    from ops.errors.reports import known_hint
 
     policy = WaitPolicy(report=warn)
     async with store.connection() as connection:
@@ -116,7 +117,8 @@ async def _make_schema(store: "Store", mode: str | None, *, finish: bool) -> tup
             await _no_workers(store, "--finish", of_this_version=True)
             await schema_lifecycle.finish(store, policy)
     except (LockWaitError, MigrationError) as error:
-        fail(f"the schema is not whole: {error}; run `provisioner init` again")
+        hint = (known_hint(error.__cause__) if error.__cause__ else None) or "nothing is lost"
+        fail(f"the schema is not whole: {error} ({hint}); run `provisioner init` again")
     async with store.connection() as connection:
         remarks = await schema_remarks(connection, difference)
     for remark in remarks:

@@ -5,14 +5,14 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from consumer.config import CONSOLE_PREFIX, SettingsError, is_service_link, values_from_files
+from consumer.config import CONSOLE_PREFIX, EnvironmentSettings, SettingsError, is_service_link, values_from_files
 from consumer.domain.validation_texts import validation_text
 from ops.console.access.tokens import Role, Token, digest_of, read_tokens, refuse_shared, refuse_weak
 
 
-class ConsoleSettings(BaseSettings):
+class ConsoleSettings(EnvironmentSettings):
     """Tokens are `name=secret` or `name=sha256:digest`, separated by commas; the history has the name as the actor."""
 
     model_config = SettingsConfigDict(env_prefix=CONSOLE_PREFIX, extra="ignore", hide_input_in_errors=True)

@@ -3,7 +3,10 @@
 -- alone, so that one signup with a huge id does not use up the ids of everybody. `last_value` is that of a sequence
 -- that was used: one that was restarted shows its next value to nobody without SELECT on it.
 SELECT t.oid::regclass::text AS table_name, s.seqrelid::regclass::text AS name, key.conname::text AS primary_key,
-       s.seqincrement AS step, last.value AS last_value, last.value + (s.seqmax - last.value) / 2 AS reach,
+       s.seqincrement AS step,
+       CASE WHEN s.seqcycle THEN NULL
+            WHEN a.atttypid = 'integer'::regtype THEN least(s.seqmax, 2147483647) ELSE s.seqmax END AS most,
+       last.value AS last_value, last.value + (s.seqmax - last.value) / 2 AS reach,
        has_sequence_privilege(s.seqrelid, 'USAGE, UPDATE') AS may_step,
        has_sequence_privilege(s.seqrelid, 'UPDATE') AS may_set, has_sequence_privilege(s.seqrelid, 'SELECT') AS may_read
   FROM unnest($1::text[]) WITH ORDINALITY AS asked (name, place)
