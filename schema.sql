@@ -289,6 +289,37 @@ CREATE TABLE provisioning_pruned (
     pruned_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- Dead letters: what lists, totals, groups and filters need of those in the queue, one row each, without their bodies.
+-- `digest` is that of the message (properties, headers, body; of equal ones the first, the second, …), `place` the order
+-- in which they were read. A text that this database cannot hold has U+FFFD in its column; `exact` has the row as JSON then.
+CREATE TABLE provisioning_dead_letters (
+    queue text NOT NULL,
+    digest bytea NOT NULL,
+    place bigint NOT NULL,
+    message_id text,
+    type text,
+    website_id bigint,
+    reason text NOT NULL,
+    error text,
+    source_queue text,
+    failed_at timestamptz,
+    bytes bigint NOT NULL,
+    exact text,
+    PRIMARY KEY (queue, digest)
+);
+
+-- Readings: when a queue of dead letters was last read into the table above, by whom, how many it had, and how many more
+-- than one reading takes. `outdated`: somebody has acted on dead letters since.
+CREATE TABLE provisioning_dead_letter_readings (
+    queue text PRIMARY KEY,
+    began_at timestamptz NOT NULL,
+    ended_at timestamptz NOT NULL,
+    read_by text NOT NULL,
+    letters integer NOT NULL,
+    beyond_limit bigint NOT NULL,
+    outdated boolean NOT NULL
+);
+
 -- Rejections: signups that can never be begun, by the id of their message, with the website that they name (which may be
 -- somebody else's) and why, as a code. Progress answers from them for 30 days; each that is written deletes older ones.
 CREATE TABLE provisioning_rejections (

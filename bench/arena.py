@@ -19,7 +19,7 @@ from bench.meter import Cpu, cpu_seconds
 from consumer.broker.protocol import Message, PublisherSession, QueueCounts
 from consumer.broker.rabbitmq.adapter import RabbitBroker
 from consumer.broker.topology import Topology
-from consumer.store import schema_installation
+from consumer.store import schema_lifecycle
 from consumer.store.database import Store
 from ops.publishing import publish_all, website_created
 from ops.sandbox.postgres import PostgresServer
@@ -319,7 +319,7 @@ async def make_schema(url: str) -> None:
     """Bring a database to the service's schema, as `provisioner init` does."""
     store = Store(url, size=3)
     try:
-        await schema_installation.apply(store)
+        await schema_lifecycle.apply(store)
     finally:
         await store.close()
 

@@ -39,9 +39,10 @@ async def publish_all(session: PublisherSession, messages: Sequence[Message]) ->
     await asyncio.gather(*map(publish, messages))
 
 
-def website_created(topology: Topology, body: dict[str, Any]) -> Message:
-    """Return the message of a signup; fields that are None are left out."""
-    return _message(topology, WEBSITE_CREATED, {key: value for key, value in body.items() if value is not None})
+def website_created(topology: Topology, body: dict[str, Any], message_id: UUID | None = None) -> Message:
+    """Return the message of a signup; fields that are None are left out. Without `message_id` it has a random one."""
+    given = {key: value for key, value in body.items() if value is not None}
+    return _message(topology, WEBSITE_CREATED, given, message_id or uuid4())
 
 
 def operator_command(
@@ -58,11 +59,11 @@ def operator_command(
             "actor": actor,
             "reason": reason,
         },
+        uuid4(),
     )
 
 
-def _message(topology: Topology, name: str, body: dict[str, Any]) -> Message:
-    message_id: UUID = uuid4()
+def _message(topology: Topology, name: str, body: dict[str, Any], message_id: UUID) -> Message:
     return Message(
         message_id=str(message_id),
         type=name,

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from seeders.default_rows import DEFAULTS
+from seeders.fallback_rows import DEFAULTS
 from seeders.inserts import Compose, Table, agencies, counted, joined, remark_nameless, rows_of
 from seeders.owners import insert_owner_memberships
 from seeders.pack import Pack

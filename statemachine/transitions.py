@@ -221,7 +221,7 @@ def progress(state: State, facts: Facts, failed_from: State | None = None) -> in
 def status_message(state: State, *, error: str | None = None, skipped: bool = False) -> str:
     """Return the sentence that a customer sees; `skipped`: no sample properties were asked for, or there are none."""
     if state == State.FAILED:
-        return f"Setup failed: {error}"
+        return f"Setup failed: {error}" if error else "Setup failed"
     return SKIPPED.get(state, MESSAGES[state]) if skipped else MESSAGES[state]
 
 

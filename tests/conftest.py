@@ -14,7 +14,7 @@ import pytest_asyncio
 import structlog
 
 from consumer.broker.topology import Topology
-from consumer.store import schema_installation
+from consumer.store import schema_lifecycle
 from consumer.store.database import Store
 from consumer.store.rules_template import Mode
 from consumer.telemetry.logs import log
@@ -120,7 +120,7 @@ async def make_schema(url: str, mode: Mode | None = None) -> None:
     """Bring a database to the service's schema, as `provisioner init` does."""
     store = Store(url, size=3)
     try:
-        await schema_installation.apply(store, mode=mode)
+        await schema_lifecycle.apply(store, mode=mode)
     finally:
         await store.close()
 

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from ops.sandbox.child_process import Child, PrivateServer
 from ops.sandbox.postgres import ENVIRONMENT
+from ops.sandbox.privilege_separation import Account, private_folder, unprivileged_account
 from ops.sandbox.reaper import Reaper
-from ops.sandbox.server_isolation import Account, private_folder, unprivileged_account
 from tests.system_packages import program
 
 START_SECONDS = 20.0

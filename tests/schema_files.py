@@ -13,7 +13,7 @@ from consumer.store.migration_runner import MIGRATIONS, runs_in
 from consumer.store.rules_template import Mode, render, unrender
 from consumer.store.schema_diff import BORN, RECORD, Part, read_catalogue
 from ops.sandbox.postgres import private_postgres
-from statemachine.definition_in_database import DEFINITION
+from statemachine.machine_definition import DEFINITION
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "schema.sql"

@@ -147,6 +147,8 @@ class ConsumerSession(Protocol):
     async def consume(self, queue: str, prefetch: int, on_delivery: Callable[[Delivery], None]) -> None:
         """Start to receive; `on_delivery` is called synchronously and must only enqueue.
 
+        A queue may be consumed more than once on a session, each time with a prefetch of its own.
+
         Raises:
             QueueMissingError: there is no such queue.
             AccessRefusedError: this user may not read from it.
@@ -155,6 +157,16 @@ class ConsumerSession(Protocol):
 
     async def stop_consuming(self) -> None:
         """Cancel all consumers, so that nothing more arrives; what arrived can still be settled."""
+
+    def pause(self) -> None:
+        """Read nothing from the broker for now, so that no more arrives than can be held; no replies either.
+
+        For as long as what has arrived is worked through: a session that is paused for longer than three heartbeats is
+        lost. Some deliveries may come even so, which were received already.
+        """
+
+    def resume(self) -> None:
+        """Read on after `pause`; without one this does nothing."""
 
     async def ack(self, delivery: Delivery) -> None:
         """Settle a delivery for good."""
@@ -165,6 +177,9 @@ class ConsumerSession(Protocol):
 
     async def nack_all(self, deliveries: Sequence[Delivery]) -> None:
         """Return deliveries to their queues (nack with requeue). On a dead session this does nothing: they return."""
+
+    async def nack_unsettled(self) -> None:
+        """Return all deliveries of this session that are not settled, as `nack_all` does."""
 
     async def counts(self, queue: str) -> QueueCounts:
         """Ask the broker on this very channel, so that a dead channel cannot look alive.

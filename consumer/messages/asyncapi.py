@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, TypeAdapter
 
 from consumer.broker.topology import Topology
-from consumer.domain.product_states import LOCKED_STATES
+from consumer.domain.existing_product_states import LOCKED_STATES
 from consumer.messages.inbound_contracts import CONTRACTS
 from consumer.messages.outbound_contracts import EventBody, LiveEventBody, RejectionBody
 from consumer.messages.rejected_signups import WEBSITE_REJECTED, RejectionCode

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from consumer.error_classification import classify
 from consumer.monitoring.http_server import Response, Route
-from consumer.store import schema_installation
+from consumer.store import schema_lifecycle
 from consumer.store.database import Store
 from consumer.worker.gate import ClosedBy, Gate
 from consumer.worker.subscriber import Subscriber
@@ -83,7 +83,7 @@ class Health:
         store = self._app.store
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                if not self._schema_complete and (lacks := await schema_installation.lacking(store)):
+                if not self._schema_complete and (lacks := await schema_lifecycle.lacking(store)):
                     return f"the schema lacks {', '.join(lacks[:5])}: run `provisioner init`"
                 await store.probe()
         except Exception as error:

@@ -4,13 +4,13 @@ behind it, with whom they are compared."""
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from consumer.domain.outcomes import Rejected
+from consumer.domain.outcomes import Outcome, Rejected
 from consumer.domain.records import Locked, StoredOwners
 from consumer.messages.inbound import Command
 from consumer.provisioning.judgement import OwnersById
 from consumer.provisioning.planning import named_owner, named_user, unknown_user, user_taken
 from consumer.provisioning.signup_conflicts import users_to_compare
-from consumer.store.connection_statements import Transaction
+from consumer.store.provisioning_statements import Transaction
 from seeders.owners import insert_users
 from statemachine import Trigger
 
@@ -30,6 +30,20 @@ class Registration:
 NOTHING = Registration()
 
 
+class UserSkippedError(Exception):
+    """An owner who was named by address is not there: an insert that skips conflicts skips an id that is taken, too."""
+
+
+class UserNotNeededError(Exception):
+    """Users were inserted before the lock for commands that assign no owner: because they are rejected, or have to wait
+    for their lock, or nothing is left to do. All is rolled back, and the other commands are done again without them."""
+
+    def __init__(self, outcomes: Mapping[int, Outcome]) -> None:
+        super().__init__(f"users were inserted for {len(outcomes)} websites that take no owner now")
+        self.outcomes = outcomes
+        """By website id."""
+
+
 async def register(unit: Transaction, commands: Sequence[Command], owner_by_id: OwnersById) -> Registration:
     """Insert websites that signups bring, before any lock, and find out which of them name an owner that may not be."""
     signups = [command.created for command in commands if command.created]
@@ -46,15 +60,14 @@ async def register(unit: Transaction, commands: Sequence[Command], owner_by_id: 
     return Registration(frozenset(await unit.register(new)) if new else frozenset(), refusals)
 
 
-async def insert_named_users(unit: Transaction, commands: Iterable[Command]) -> None:
-    """Insert the users whom assign_owner needs, before any lock."""
+async def insert_named_users(unit: Transaction, commands: Iterable[Command]) -> set[int]:
+    """Insert the users whom assign_owner needs, before any lock; return the websites for which one was inserted."""
     owners = [
         named_owner(command.website_id, command.created)
         for command in commands
         if command.trigger == Trigger.ASSIGN_OWNER
     ]
-    if owners:
-        await insert_users(unit.connection, owners)
+    return await insert_users(unit.connection, owners) if owners else set()
 
 
 async def stored_owners(

@@ -7,23 +7,13 @@ nor rename it. Other fields are options; they say nothing about whose website it
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from consumer.domain.outcomes import Outcome, Reason, Rejected
+from consumer.domain.outcomes import Reason, Rejected
 from consumer.domain.records import StoredOwners
 from consumer.messages.inbound_contracts import OwnerByEmail, OwnerById, WebsiteCreated
 from seeders.email_addresses import comparable
 
 ERASED = "erased"
 """The key of the marker that is left of an erased request, with the time; no contract has such a field."""
-
-
-class ContradictedError(Exception):
-    """Signups contradict what is stored of their websites; the users that they name were inserted before the lock, and
-    are rolled back."""
-
-    def __init__(self, outcomes: Mapping[int, Outcome]) -> None:
-        super().__init__(f"{len(outcomes)} signups contradict their websites")
-        self.outcomes = outcomes
-        """By website id."""
 
 
 def conflict(
@@ -63,11 +53,6 @@ def conflicting(website_id: int, how: str) -> Rejected:
         f"website {website_id} is not this signup's: {how}; nothing was changed. Publish website.created with an id "
         "that no website has, or without what contradicts",
     )
-
-
-def is_conflict(outcome: Outcome) -> bool:
-    """Return whether an outcome is that of a signup that contradicts its website."""
-    return isinstance(outcome, Rejected) and outcome.reason == Reason.CONFLICT
 
 
 def users_to_compare(signup: WebsiteCreated, request: Mapping[str, Any]) -> set[int]:

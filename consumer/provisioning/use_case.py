@@ -11,7 +11,6 @@ that is raised rolls the whole batch back, and the worker does it again in halve
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC
 from uuid import UUID
 
 from consumer.domain.outcomes import Advanced, Attempted, Held, Outcome, Reason, Refused, Rejected
@@ -20,7 +19,7 @@ from consumer.error_classification import DOUBLED_ROWS, Defect, IdTakenError, Pe
 from consumer.failpoints import reach
 from consumer.messages.inbound import Command
 from consumer.provisioning.judgement import Judgement, Policy, seeded_properties
-from consumer.provisioning.owner_spellings import as_users_spell
+from consumer.provisioning.owner_matching import as_users_spell
 from consumer.provisioning.planning import (
     Planned,
     Plans,
@@ -30,10 +29,17 @@ from consumer.provisioning.planning import (
     plan_batch,
     subdomain_taken,
 )
-from consumer.provisioning.registration import NOTHING, Registration, insert_named_users, register, stored_owners
-from consumer.provisioning.signup_conflicts import ContradictedError, is_conflict
-from consumer.store.connection_statements import Transaction
+from consumer.provisioning.registration import (
+    NOTHING,
+    Registration,
+    UserNotNeededError,
+    UserSkippedError,
+    insert_named_users,
+    register,
+    stored_owners,
+)
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import Transaction
 from consumer.store.sequences import MENDS, IdSequences
 from consumer.telemetry import metrics
 from seeders.seeding import Fallback, Seeders
@@ -46,10 +52,6 @@ UNIQUE_SUBDOMAIN = "subdomain"
 """In the name of each constraint by which another has a subdomain: in the existing product's database several do."""
 Fault = Transient | Permanent | Defect
 """An error that is accounted for instead of the step it came from."""
-
-
-class UserSkippedError(Exception):
-    """An owner who was named by address is not there: an insert that skips conflicts skips an id that is taken, too."""
 
 
 class ProvisioningUseCase:
@@ -76,7 +78,7 @@ class ProvisioningUseCase:
         """Carry out commands for different websites in one transaction.
 
         Where an insert meets an id that is there already, the sequence of that id is behind its table: it is moved on,
-        and all is done again. Where signups contradict their websites, the others are done again without them.
+        and all is done again. Where a user was inserted that no website takes, all others are done again without it.
 
         Args:
             commands: at most one a website.
@@ -96,8 +98,8 @@ class ProvisioningUseCase:
         while left := [command for command in commands if command.website_id not in outcomes]:
             try:
                 outcomes |= await self._mended(left, alone=alone)
-            except ContradictedError as contradicted:
-                outcomes |= contradicted.outcomes
+            except UserNotNeededError as not_needed:
+                outcomes |= not_needed.outcomes
         return [outcomes[command.website_id] for command in commands]
 
     async def _mended(self, commands: Sequence[Command], *, alone: bool) -> dict[int, Outcome]:
@@ -119,17 +121,17 @@ class ProvisioningUseCase:
     async def _transact(self, commands: Sequence[Command], *, alone: bool, users_are_there: bool) -> dict[int, Outcome]:
         began = time.monotonic()
         async with self._store.transaction() as unit:
-            registration = NOTHING
+            registration, inserted = NOTHING, set[int]()
             if any(command.trigger == Trigger.ASSIGN_OWNER for command in commands):
                 registration = await register(unit, commands, self._policy.owner_by_id)
-                await insert_named_users(unit, commands)
+                inserted = await insert_named_users(unit, commands)
             await reach("registered")
             with metrics.LOCK.time():
                 locked, foreign = await unit.lock(_message_ids(commands), waiting=alone)
             await reach("locked")
             plans = await _plan(unit, commands, locked, foreign, registration)
-            if contradicting := {key: value for key, value in plans.outcomes.items() if is_conflict(value)}:
-                raise ContradictedError(contradicting)
+            if unused := inserted & plans.outcomes.keys() - {signup.website_id for signup in plans.fills}:
+                raise UserNotNeededError({website_id: plans.outcomes[website_id] for website_id in unused})
             await _fill(unit, plans.planned)
             await reach("planned")
             stopped = await self._prove(unit, plans.planned)
@@ -294,7 +296,4 @@ def _time_to_live(planned: Iterable[Planned], outcomes: Mapping[int, Outcome]) -
         outcome = outcomes[item.website.id]
         by_itself = item.transition.trigger == Trigger.GO_LIVE and item.command.actor is None
         if by_itself and isinstance(outcome, Advanced):
-            # The existing product's column has no time zone; it holds UTC.
-            born = item.website.created_at
-            born = born if born.tzinfo else born.replace(tzinfo=UTC)
-            metrics.TIME_TO_LIVE.observe((outcome.row.occurred_at - born).total_seconds())
+            metrics.TIME_TO_LIVE.observe((outcome.row.occurred_at - item.website.created_at).total_seconds())

@@ -16,7 +16,7 @@ import asyncpg
 from consumer.addresses.database import Pooler, parse_database_url
 from consumer.domain.records import Claim, Pause, WorkerReport
 from consumer.error_classification import SESSION_LOST, CommitUnconfirmedError, ConnectionSettingError
-from consumer.store.connection_statements import RESTING, SQL, Queries, Transaction, claim_of
+from consumer.store.provisioning_statements import RESTING, SQL, Queries, Transaction, claim_of
 from consumer.store.sessions.session_factory import SessionFactory, raise_for_startup_parameter
 from consumer.telemetry import metrics
 

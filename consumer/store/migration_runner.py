@@ -19,7 +19,7 @@ from consumer.store.lock_retries import REPEAT_SECONDS, WaitPolicy, in_turns
 from consumer.store.rules_template import Mode, render
 from consumer.store.schema_diff import COPYING, SQL, Difference, Part, inspect_schema
 from seeders.sql_loader import read_statements
-from statemachine.definition_in_database import Definition
+from statemachine.machine_definition import Definition
 
 MIGRATIONS = dict(sorted(read_statements("consumer.store.migrations").items()))
 RENAMING = "0003_renamed_columns"
@@ -136,8 +136,9 @@ class MigrationRunner:
         await in_turns(self._store, self._connection, self._policy, attempt)
         if missed := await self._connection.fetchval(MISSED_MOVES):
             await self._connection.execute("SET provisioner.missed_moves = ''")
+            moved = "1 website of this service was" if missed == "1" else f"{missed} websites of this service were"
             self._policy.report(
-                f"{missed} websites of this service were moved by the product while the triggers were absent: each "
+                f"{moved} moved by the product while the triggers were absent: each "
                 "is logged as one transition of the actor product, from the last logged state, and its event is sent"
             )
 

@@ -7,10 +7,10 @@ database itself must know to log a transition of the existing product.
 import re
 from enum import StrEnum
 
-from consumer.domain.product_states import LOCKED_MESSAGES, LOCKED_PROGRESS
+from consumer.domain.existing_product_states import LOCKED_MESSAGES, LOCKED_PROGRESS
 from seeders.seeding import COUNTS
 from statemachine import CHAIN, HELD_AT, STEPS, TRANSITIONS, State, next_trigger, targets
-from statemachine.definition_in_database import Definition
+from statemachine.machine_definition import Definition
 from statemachine.steps import REQUIREMENTS, guard_of
 from statemachine.transitions import MESSAGES, PROGRESS, SKIPPED
 

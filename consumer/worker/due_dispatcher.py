@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from consumer.broker.protocol import BrokerError, Message, NackedError
 from consumer.broker.topology import Topology
-from consumer.domain.product_states import our_state
+from consumer.domain.existing_product_states import our_state
 from consumer.domain.records import Claim, LogRow
 from consumer.error_classification import Infrastructure, classify
 from consumer.failpoints import reach

@@ -82,6 +82,13 @@ BEGIN
             ('ops', 'INSERT (worker, actor, reason), DELETE', 'provisioning_pauses'),
             -- The console, which runs as this role, keeps who has signed in.
             ('ops', 'SELECT, INSERT, UPDATE, DELETE', 'provisioning_sessions'),
+            -- Who may read the queue of dead letters writes down what is in it, for all who may read the table.
+            ('ops', 'INSERT, DELETE', 'provisioning_dead_letters'),
+            ('ops', 'INSERT, UPDATE', 'provisioning_dead_letter_readings'),
+
+            -- For the doctor, which compares the existing product's sequences with its ids.
+            ('ops reader', 'SELECT (id)', 'pwb_features'),
+            ('ops reader', 'SELECT (id)', 'pwb_prop_photos'),
 
             -- Readers see what operators see, and write nothing.
             ('ops reader', 'SELECT', 'pwb_websites'),
@@ -99,12 +106,21 @@ BEGIN
             ('ops reader', 'SELECT', 'pwb_rental_listings'),
             ('ops reader', 'SELECT', 'provisioning_transitions'),
             ('ops reader', 'SELECT', 'provisioning_pruned'),
+            ('ops reader', 'SELECT', 'provisioning_dead_letters'),
+            ('ops reader', 'SELECT', 'provisioning_dead_letter_readings'),
             ('ops reader', 'SELECT', 'provisioning_workers'),
             ('ops reader', 'SELECT', 'provisioning_rejections'),
             ('ops reader', 'SELECT', 'provisioning_migrations')
           ) AS wanted (roles, privileges, relation)
          CROSS JOIN LATERAL string_to_table(wanted.roles, ' ') AS role (name)
          WHERE to_regclass(wanted.relation) IS NOT NULL
+           -- The existing product's tables are there before `provisioner init` adds its columns to them.
+           AND NOT EXISTS (
+               SELECT FROM regexp_matches(wanted.privileges, '\(([^)]*)\)', 'g') AS list (columns)
+                CROSS JOIN LATERAL regexp_split_to_table(list.columns[1], ',\s*') AS listed (name)
+                WHERE NOT EXISTS (SELECT FROM pg_attribute AS a
+                                   WHERE a.attrelid = to_regclass(wanted.relation) AND a.attname = listed.name
+                                     AND NOT a.attisdropped))
     LOOP
         EXECUTE format('GRANT %s ON %s TO provisioner_%s', entry.privileges, to_regclass(entry.relation), entry.role);
     END LOOP;

@@ -21,7 +21,7 @@ from consumer.broker.protocol import Broker
 from consumer.broker.topology import Topology
 from consumer.config import Settings
 from consumer.factories import make_broker, make_store
-from consumer.store import schema_installation
+from consumer.store import schema_lifecycle
 from consumer.telemetry.logs import configure_logs
 from ops.cli.demo_cleanup import demo_folder, ended_by_signals, namespace_at, remove_leftovers
 from ops.cli.demo_servers import connection_settings, find_broker, keep_servers, start_postgres
@@ -30,7 +30,7 @@ from ops.dead_letters.queries import peek_dead_letters
 from ops.publishing import publish_all, publishing, website_created
 from ops.text.printable import json_text
 from ops.websites import queries, verb_execution
-from ops.websites.signup_submission import reserve_ids
+from ops.websites.signups.submission import reserve_ids
 from seeders.loading.pack_library import CHECK_SECONDS
 from statemachine import State, Trigger
 from statemachine.steps import LINKS
@@ -118,7 +118,7 @@ class Demo:
     async def run(self, count: int) -> dict[str, Any]:
         """Run it beside a worker; return the result, with the websites that are `misplaced`."""
         self._write_pack(links=LINKS_BEFORE)
-        await schema_installation.apply(self._store)
+        await schema_lifecycle.apply(self._store)
         await self._broker.declare(self._topology)
         app = App(self._settings, broker=self._broker)
         running = asyncio.create_task(app.run())

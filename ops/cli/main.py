@@ -20,6 +20,7 @@ from ops.cli.commands import (
     follow_token,
     installation,
     operator_actions,
+    overview,
     packs,
     workers,
 )
@@ -139,6 +140,7 @@ for command in (
     workers.list_workers,
     workers.pause,
     workers.resume,
+    overview.overview,
     doctor.doctor,
     operator_actions.actions,
     packs.packs,

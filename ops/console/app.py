@@ -5,7 +5,7 @@ import resource
 import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import uvicorn
@@ -15,6 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from fastapi.telemetry import TelemetryConfig
 
 from consumer.broker.protocol import Broker
+from consumer.broker.topology import Topology
 from consumer.config import Settings
 from consumer.factories import make_broker, make_packs, make_store
 from consumer.monitoring.http_server import cannot_listen
@@ -23,9 +24,9 @@ from consumer.telemetry.logs import log
 from consumer.worker.stop_requests import stop_signals
 from ops.console import routes
 from ops.console.access.auth import Authenticator
+from ops.console.access.concurrency_limits import Quotas
 from ops.console.access.follow_tokens import FollowTokens
 from ops.console.access.progress_cors import ProgressCors
-from ops.console.access.quotas import Quotas
 from ops.console.access.sessions import Sessions
 from ops.console.access.settings import ConsoleSettings
 from ops.console.broadcaster import Broadcaster
@@ -34,7 +35,9 @@ from ops.console.errors import add_error_answers
 from ops.console.http_protocol import DeadlineProtocol
 from ops.console.jobs import Jobs
 from ops.console.middleware import Middleware
+from ops.console.overview_feed import OverviewFeed
 from ops.console.pages.rendering import PrintableJSON
+from ops.doctor.overview import OverviewReader
 from ops.doctor.run import SharedReport
 
 CONNECTIONS = 4
@@ -61,23 +64,30 @@ def make_console(
     store = store or make_store(settings, size=CONNECTIONS)
     broker = broker or make_broker(settings)
     sessions = Sessions(store, int(console.session_hours * 3600))
+    broadcaster, doctor = Broadcaster(store, domain=settings.base_domain), SharedReport(settings, store, broker)
+    overview = OverviewFeed(
+        OverviewReader(store, broker, Topology(settings.namespace), doctor),
+        is_streamed=lambda: broadcaster.is_overview_followed, publish=broadcaster.publish_overview,
+    )  # fmt: skip
     context = Context(
         settings, console, store, broker, packs=make_packs(settings),
         authenticator=Authenticator(console, sessions), follow_tokens=FollowTokens(console), jobs=Jobs(),
-        broadcaster=Broadcaster(store, domain=settings.base_domain), quotas=Quotas(console.streams_limit),
-        doctor=SharedReport(settings, store, broker),
+        broadcaster=broadcaster, quotas=Quotas(console.streams_limit), doctor=doctor, overview=overview,
     )  # fmt: skip
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        polling = asyncio.create_task(context.broadcaster.run(), name="broadcaster")
+        running = [
+            asyncio.create_task(context.broadcaster.run(), name="broadcaster"),
+            asyncio.create_task(context.overview.run(), name="overview"),
+        ]
         try:
             yield
         finally:
             await context.jobs.close()
-            polling.cancel()
-            with suppress(asyncio.CancelledError):
-                await polling
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running)
             await context.store.close()
 
     app = FastAPI(

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -22,14 +22,30 @@ PING_SECONDS = 15.0
 """A comment in each stream, so that proxies keep it open, and a browser that is gone is noticed."""
 STREAM_SECONDS = 900.0
 """A stream ends after that; its browser opens the next by itself, and shows again who it is."""
+CONFIRM_SECONDS = 30.0
+"""How long a stream may outlive the session of its person."""
 MAX_UNREAD_EVENTS = 16
 LINE_END = "\n"
+
+
+View = Callable[[Any], Any]
+"""Returns a value as the person who follows a stream may see it."""
+
+
+MayFollow = Callable[[], Awaitable[bool]]
+"""Returns whether the person of a stream may go on to follow it: whether their session is still there."""
+
+
+async def always() -> bool:
+    """Return that a stream's person may go on to follow it."""
+    return True
 
 
 class Broadcaster:
     """Queries for all streams, and sends each what has changed for it.
 
-    A stream follows one website, or with None the number of websites in each state.
+    A stream follows one website, or with None the whole service: the number of websites in each state, and the
+    overview.
     """
 
     def __init__(self, store: Store, *, domain: str) -> None:
@@ -37,6 +53,7 @@ class Broadcaster:
         self._store = store
         self._domain = domain
         self._streams: dict[asyncio.Queue[ServerSentEvent | None], int | None] = {}
+        self._views: dict[asyncio.Queue[ServerSentEvent | None], View] = {}
         self._watched = asyncio.Event()
         self._closed = False
         self._estimates: tuple[float, dict[str, list[float]]] = (-ESTIMATES_SECONDS, {})
@@ -95,29 +112,55 @@ class Broadcaster:
             if follows == website_id:
                 _put(queue, _event(event, value))
 
-    def response(self, website_id: int | None, event: str, value: Any) -> EventSourceResponse:
-        """Return a stream as a response: `value` at once, then every change. Its place was reserved before."""
+    @property
+    def is_overview_followed(self) -> bool:
+        """Whether a stream follows the whole service."""
+        return None in self._streams.values()
+
+    def publish_overview(self, overview: dict[str, Any]) -> None:
+        """Send the overview to all who follow the whole service, as each may see it."""
+        for queue, follows in self._streams.items():
+            if follows is None:
+                _put(queue, _event("overview", self._views[queue](overview)))
+
+    def response(
+        self, website_id: int | None, first: Mapping[str, Any], *,
+        view: View = lambda value: value, may_follow: MayFollow = always,
+    ) -> EventSourceResponse:  # fmt: skip
+        """Return a stream as a response: the `first` events at once, then every change. Its place was reserved before.
+
+        `view`: how its person sees the overview. `may_follow` is asked twice a minute, and the stream ends where not.
+        """
+        begin = [_event(event, value) for event, value in first.items()]
         return EventSourceResponse(
-            self._stream(website_id, _event(event, value)), sep=LINE_END, ping=PING_SECONDS,
+            self._stream(website_id, begin, view, may_follow), sep=LINE_END, ping=PING_SECONDS,
             ping_message_factory=lambda: ServerSentEvent(comment="still here", sep=LINE_END),
         )  # fmt: skip
 
-    async def _stream(self, website_id: int | None, first: ServerSentEvent) -> AsyncIterator[ServerSentEvent]:
-        queue = self.subscribe(website_id)
-        ending = asyncio.get_running_loop().call_later(STREAM_SECONDS, _put, queue, None)
+    async def _stream(
+        self, website_id: int | None, first: Sequence[ServerSentEvent], view: View, may_follow: MayFollow
+    ) -> AsyncIterator[ServerSentEvent]:
+        queue, loop = self.subscribe(website_id, view), asyncio.get_running_loop()
+        ending = loop.call_later(STREAM_SECONDS, _put, queue, None)
+        confirmed_at = loop.time()
         try:
-            event: ServerSentEvent | None = first
-            while event is not None:
+            for each in first:
+                yield each
+            while (event := await queue.get()) is not None:
+                if loop.time() - confirmed_at > CONFIRM_SECONDS:
+                    confirmed_at = loop.time()
+                    if not await may_follow():
+                        break
                 yield event
-                event = await queue.get()
         finally:
             ending.cancel()
             self.unsubscribe(queue)
 
-    def subscribe(self, website_id: int | None) -> asyncio.Queue[ServerSentEvent | None]:
+    def subscribe(self, website_id: int | None, view: View) -> asyncio.Queue[ServerSentEvent | None]:
         """Return the queue of a new stream; None in it ends the stream."""
         queue: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue(MAX_UNREAD_EVENTS)
         self._streams[queue] = website_id
+        self._views[queue] = view
         self._new.add(website_id)
         self._watched.set()
         if self._closed:
@@ -127,6 +170,7 @@ class Broadcaster:
     def unsubscribe(self, queue: asyncio.Queue[ServerSentEvent | None]) -> None:
         """Remove a stream; without any, nothing is queried."""
         self._streams.pop(queue, None)
+        self._views.pop(queue, None)
         if not self._streams:
             self._watched.clear()
 

@@ -9,11 +9,12 @@ from consumer.broker.protocol import Broker
 from consumer.config import Settings
 from consumer.store.database import Store
 from ops.console.access.auth import Authenticator
+from ops.console.access.concurrency_limits import Quotas
 from ops.console.access.follow_tokens import FollowTokens
-from ops.console.access.quotas import Quotas
 from ops.console.access.settings import ConsoleSettings
 from ops.console.broadcaster import Broadcaster
 from ops.console.jobs import Jobs
+from ops.console.overview_feed import OverviewFeed
 from ops.doctor.run import SharedReport
 from seeders.loading.pack_library import PackLibrary
 
@@ -30,6 +31,7 @@ class Context:
     follow_tokens: FollowTokens
     broadcaster: Broadcaster
     doctor: SharedReport
+    overview: OverviewFeed
     packs: PackLibrary
     jobs: Jobs
     quotas: Quotas

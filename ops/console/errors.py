@@ -14,10 +14,10 @@ from consumer.domain.validation_texts import validation_text
 from consumer.error_classification import classify
 from consumer.telemetry.logs import log
 from ops.console.access.audit_lines import DENIED_STATUSES, log_denied
-from ops.console.access.quotas import OwnQuotaError, QuotaError
+from ops.console.access.concurrency_limits import OwnQuotaError, QuotaError
 from ops.console.pages.rendering import PrintableJSON, render
 from ops.dead_letters.actions import SelectionChangedError
-from ops.dead_letters.edited_messages import EditRefusedError
+from ops.dead_letters.edited_copies import EditRefusedError
 from ops.dead_letters.lease import LeaseHeldError
 from ops.errors import InvalidInputError, NotFoundError
 from ops.errors.reports import report_error
@@ -35,6 +35,8 @@ STATUSES: dict[type[Exception], int] = {
     QuotaError: 503,
 }
 """Errors of what was asked for; their text says what to do."""
+UNNAMED = ("query", "path", "body", "OwnerByEmail", "OwnerById")
+"""Parts of an error's place that mean nothing to whoever sent the request."""
 LONGEST_TRACEBACK = 8
 
 
@@ -88,7 +90,7 @@ def error_answer(request: Request, status: int, text: str, headers: dict[str, st
 def describe_first(errors: Sequence[Any]) -> str:
     """Return the first of pydantic's errors as a sentence of ours: the field, and what is allowed."""
     first = errors[0]
-    field = ".".join(str(part) for part in first["loc"] if part not in ("query", "path", "body"))
+    field = ".".join(str(part) for part in first["loc"] if part not in UNNAMED)
     return f"{field}: {validation_text(first)}" if field else validation_text(first)
 
 

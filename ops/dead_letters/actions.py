@@ -1,4 +1,4 @@
-"""Redrives dead letters: sends them back to their queue as they were, or edited; or discards them.
+"""Redrives dead letters: sends them back to their queue as they were, or edited; or discards or exports them.
 
 Each is recorded first, then published and confirmed, then acked out of the dead-letter queue. A tool that dies in
 between leaves a second copy with the same id, which the workers know how to ignore; it never loses one.
@@ -8,16 +8,18 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import IO, Any
 
 from consumer.broker.protocol import Broker, BrokerDownError, BrokerError, ConsumerSession, Delivery, Message
 from consumer.broker.topology import Topology
 from ops.audit.trail import Action, ActionItem, AuditTrail
-from ops.dead_letters.edited_messages import edited_message, edited_message_id
-from ops.dead_letters.lease import leased
-from ops.dead_letters.queries import ALL, DeadLetterFilter, selection_digest, summarize
+from ops.dead_letters.edited_copies import edited_message, edited_message_id
+from ops.dead_letters.lease import leased_pages
+from ops.dead_letters.queries import ALL, DeadLetterFilter, full_record, selected_pages, selection_digest
+from ops.dead_letters.readings import mark_outdated
 from ops.dead_letters.redriven_messages import original_message
 from ops.publishing import BATCH_SIZE, publishing
+from ops.text.printable import json_text
 
 
 class SelectionChangedError(Exception):
@@ -76,12 +78,32 @@ async def edit(broker: Broker, namespace: str, message_id: str, body: bytes, aud
     return done[0] | {"copy": edited_message_id(done[0]["message_id"], body)}
 
 
-async def record_export(audit: AuditTrail, deliveries: Sequence[Delivery]) -> None:
-    """Record that somebody takes dead letters out, and what personal data they hold, before they are handed over."""
+async def write_export(
+    broker: Broker, namespace: str, selection: DeadLetterFilter, audit: AuditTrail, file: IO[bytes]
+) -> tuple[int, int]:
+    """Write the selected dead letters into a file, a JSON object a line, in the order of their queue.
+
+    They hold personal data: that somebody takes them is recorded before this returns, and until then nobody is to have
+    the file.
+
+    Returns:
+        How many there are, and how many more the queue has than one lease takes.
+
+    Raises:
+        LeaseHeldError: another tool has them.
+    """
+    ids: list[str | None] = []
+    async with leased_pages(broker, Topology(namespace).dead_letters) as lease:
+        async for page in selected_pages(lease, selection):
+            for delivery, _ in page:
+                file.write(f"{json_text(full_record(delivery, namespace))}\n".encode())
+                ids.append(delivery.message_id)
+        beyond_limit = lease.beyond_limit
     async with audit.action("export") as action:
-        action.about("dead letter", [delivery.message_id for delivery in deliveries])
+        action.about("dead letter", ids)
         await action.begin()
         action.outcome = "done"
+    return len(ids), beyond_limit
 
 
 async def _carry_out(
@@ -101,21 +123,20 @@ async def _carry_out(
     done: list[dict[str, Any]] = []
     filters = {name: value for name, value in asdict(selection).items() if value and name != "message_ids"}
     action_or_none = audit.action(verb, _named(selection), **filters) if audit else nullcontext(None)
-    async with action_or_none as action, leased(broker, topology.dead_letters) as lease:
+    async with action_or_none as action, leased_pages(broker, topology.dead_letters) as lease:
         session = lease.session
-        selected = [
-            (delivery, summary)
-            for delivery in lease.deliveries
-            if selection.matches(summary := summarize(delivery), delivery.body)
-        ]
+        selected = [found async for page in selected_pages(lease, selection) for found in page]
         if digest is not None and digest != selection_digest(delivery for delivery, _ in selected):
+            if audit:
+                await mark_outdated(audit.store, topology.dead_letters)
             raise SelectionChangedError(
                 f"these {len(selected)} dead letters are not those that you saw: nothing was done; look again"
             )
         if not selected:
             return []
-        if action:
+        if action and audit:
             action.about("dead letter", [summary["message_id"] for _, summary in selected])
+            await mark_outdated(audit.store, topology.dead_letters)
         async with publishing(broker) as publisher:
             for start in range(0, len(selected), BATCH_SIZE):
                 batch = selected[start : start + BATCH_SIZE]

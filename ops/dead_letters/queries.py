@@ -1,4 +1,4 @@
-"""Reads of dead letters: filtered, listed, grouped, complete. Takes none out of the queue.
+"""Dead letters as the queue has them: filtered, summarized, complete. Takes none out of the queue.
 
 Nothing in them can be trusted: whoever may publish may publish straight into their queue.
 """
@@ -6,7 +6,7 @@ Nothing in them can be trusted: whoever may publish may publish straight into th
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,9 +18,9 @@ from consumer.messages.foreign_text import printable
 from consumer.messages.inbound import PoisonError, parse_body
 from consumer.messages.inbound_contracts import MAX_ID, WEBSITE_CREATED
 from ops.dead_letters.broker_deaths import broker_death
-from ops.dead_letters.lease import MAX_LEASED, leased
-from ops.text.fingerprint import fingerprint, group_id
-from ops.text.masking import masked
+from ops.dead_letters.groups import group_of_dead_letter
+from ops.dead_letters.lease import MAX_LEASED, PagedLease, leased_pages
+from ops.text.email_masking import masked
 from ops.text.printable import escaped
 
 
@@ -45,7 +45,8 @@ class DeadLetterFilter:
     def matches(self, summary: Mapping[str, Any], body: bytes = b"") -> bool:
         """Say whether a dead letter is selected, by its summary as the asker sees it; without its body, `text` is
         sought in its error."""
-        age = _age(summary["failed_at"])
+        aged = self.older_seconds is not None or self.newer_seconds is not None
+        age = _age(summary["failed_at"]) if aged else None
         return (
             (not self.message_ids or not self.message_ids.isdisjoint(spellings(summary["message_id"])))
             and (self.reason is None or self.reason in spellings(summary["reason"]))
@@ -76,7 +77,7 @@ class DeadLetterList:
 async def find_dead_letters(
     broker: Broker, namespace: str, selection: DeadLetterFilter = ALL, *, whole: bool = True
 ) -> DeadLetterList:
-    """Return the selected dead letters; each stays in the queue.
+    """Return the selected dead letters whole, and hold no others in memory; each stays in the queue.
 
     `whole`: whether the text of the filter is sought in bodies and addresses too.
 
@@ -86,44 +87,41 @@ async def find_dead_letters(
     Raises:
         LeaseHeldError: another tool has them; what is left would look like all there is.
     """
-    async with leased(broker, Topology(namespace).dead_letters) as lease:
-        deliveries, beyond_limit = lease.deliveries, lease.beyond_limit
-    found = []
-    for delivery in deliveries:
-        summary = summarize(delivery)
-        if selection.matches(summary if whole else masked(summary), delivery.body if whole else b""):
-            found.append((summary["failed_at"] or "", delivery))
+    found: list[tuple[str, Delivery]] = []
+    async with leased_pages(broker, Topology(namespace).dead_letters) as lease:
+        async for page in selected_pages(lease, selection, whole=whole):
+            found += [(summary["failed_at"] or "", delivery) for delivery, summary in page]
+        beyond_limit = lease.beyond_limit
     latest_first = sorted(found, key=lambda pair: pair[0], reverse=True)
     return DeadLetterList([delivery for _, delivery in latest_first], beyond_limit)
 
 
+async def selected_pages(
+    lease: PagedLease, selection: DeadLetterFilter, *, whole: bool = True
+) -> AsyncIterator[list[tuple[Delivery, dict[str, Any]]]]:
+    """Yield of each page of a lease the selected dead letters, with their summaries."""
+    async for page in lease.pages():
+        summaries = ((delivery, summarize(delivery)) for delivery in page)
+        yield [
+            (delivery, summary)
+            for delivery, summary in summaries
+            if selection.matches(summary if whole else masked(summary), delivery.body if whole else b"")
+        ]
+
+
 def selection_digest(deliveries: Iterable[Delivery]) -> str:
     """Return a digest of which dead letters these are: it differs as soon as one has come or gone."""
-    names = sorted(f"{delivery.message_id}:{summarize(delivery)['failed_at']}" for delivery in deliveries)
-    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
+    return digest_of_names(dead_letter_name(summarize(delivery)) for delivery in deliveries)
 
 
-def group_of_dead_letter(summary: Mapping[str, Any]) -> str:
-    """Return the short name of the group of a dead letter, by its summary."""
-    return group_id(f"{summary['reason']}: {summary['error']}")
+def dead_letter_name(summary: Mapping[str, Any]) -> str:
+    """Return by what `digest_of_names` tells a dead letter from others."""
+    return f"{summary['message_id']}:{summary['failed_at']}"
 
 
-def group_dead_letters(summaries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return dead letters in groups of one reason and one fingerprint of the error, the largest first."""
-    groups: dict[tuple[str, str], dict[str, Any]] = {}
-    for summary in summaries:
-        reason, cause = summary["reason"], fingerprint(str(summary["error"]))
-        group = groups.setdefault(
-            (reason, cause),
-            {"group": group_of_dead_letter(summary), "reason": reason, "cause": cause, "letters": 0, "types": [],
-             "first_at": None, "last_at": None, "example": summary["message_id"]},
-        )  # fmt: skip
-        group["letters"] += 1
-        if summary["type"] not in group["types"]:
-            group["types"].append(summary["type"])
-        times = [time for time in (group["first_at"], group["last_at"], summary["failed_at"]) if time]
-        group["first_at"], group["last_at"] = min(times, default=None), max(times, default=None)
-    return sorted(groups.values(), key=lambda group: -group["letters"])
+def digest_of_names(names: Iterable[str]) -> str:
+    """Return a digest of dead letters by their names, in any order."""
+    return hashlib.sha256(json.dumps(sorted(names)).encode()).hexdigest()[:16]
 
 
 def full_record(delivery: Delivery, namespace: str) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from consumer.broker.protocol import Delivery
 from consumer.broker.topology import Topology
+from consumer.domain.existing_product_states import NOT_OURS, our_state
 from consumer.domain.outcomes import Ahead, Rejected, Stale
-from consumer.domain.product_states import NOT_OURS, our_state
 from consumer.domain.records import StoredOwners, Website
 from consumer.messages.inbound import Command, PoisonError, decode
 from consumer.messages.inbound_contracts import WebsiteCreated
@@ -30,8 +30,9 @@ from consumer.provisioning.planning import (
     user_taken,
 )
 from consumer.provisioning.signup_conflicts import users_to_compare
-from consumer.store.connection_statements import Queries, website_of
+from consumer.provisioning.subdomain_holders import refused_by_pool, subdomain_owners
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import Queries, website_of
 from ops.dead_letters.queries import summarize
 from ops.dead_letters.redriven_messages import as_redelivered, original_message
 from seeders.sql_loader import read_statements
@@ -104,10 +105,17 @@ class ReferencedRows:
 
 
 async def forecast_redrive(
-    store: Store, deliveries: Sequence[Delivery], owner_by_id: OwnersById = "any"
+    store: Store,
+    deliveries: Sequence[Delivery],
+    owner_by_id: OwnersById = "any",
+    earlier: set[tuple[int, UUID]] | None = None,
 ) -> list[dict[str, Any]]:
     """Return summaries of dead letters, each with its `prospect`, a sentence `about` it, and what breaks its
-    `contract`, None where nothing does. `owner_by_id`: the setting that the workers have, too."""
+    `contract`, None where nothing does.
+
+    `owner_by_id`: the setting that the workers have, too. `earlier`: websites and ids of messages that are sent back
+    before these; what these are is added.
+    """
     decoded: list[Command | PoisonError] = []
     for delivery in deliveries:
         try:
@@ -116,7 +124,7 @@ async def forecast_redrive(
             decoded.append(poison)
     rows = await _read_rows(store, [command for command in decoded if isinstance(command, Command)], owner_by_id)
     results = []
-    earlier: set[tuple[int, UUID]] = set()
+    earlier = set() if earlier is None else earlier
     for delivery, command in zip(deliveries, decoded, strict=True):
         prospect, about = redrive_prospect(command, rows)
         if isinstance(command, Command):
@@ -213,9 +221,9 @@ async def _read_rows(store: Store, commands: Sequence[Command], owner_by_id: Own
         records = await connection.fetch(SQL["websites_of_dead_letters"], ids)
         done = await connection.fetch(SQL["applied_messages"], ids, [command.message_id for command in commands])
         subdomains = [signup.subdomain for signup in signups if signup.subdomain]
-        taken = await connection.fetch(SQL["subdomain_owners"], subdomains)
+        taken = await subdomain_owners(connection, subdomains)
         named = {each.website_id: user for each in signups if (user := named_user(each)) is not None}
-        reserved = await _refused_by_pool(connection, signups)
+        reserved = await refused_by_pool(connection, [_claim_on_name(signup) for signup in signups])
         users = await queries.known_users({user for each in signups if (user := named_user(each)) is not None})
         ours = {record["id"]: record for record in records if our_state(record["provisioning_state"])}
         websites = {website_id: website_of(record) for website_id, record in ours.items()}
@@ -230,7 +238,7 @@ async def _read_rows(store: Store, commands: Sequence[Command], owner_by_id: Own
         frozenset(record["id"] for record in records) - frozenset(ours),
         facts,
         frozenset((record["website_id"], record["message_id"]) for record in done),
-        {record["subdomain"]: record["id"] for record in taken},
+        taken,
         frozenset(users),
         owners,
         frozenset(taken_users),
@@ -238,15 +246,5 @@ async def _read_rows(store: Store, commands: Sequence[Command], owner_by_id: Own
     )
 
 
-async def _refused_by_pool(connection: Any, signups: Sequence[WebsiteCreated]) -> frozenset[int]:
-    """Return the websites whose subdomain is reserved for others, where the existing product has its pool of names."""
-    if await connection.fetchval("SELECT to_regclass('pwb_subdomains') IS NULL"):
-        return frozenset()
-    records = await connection.fetch(
-        SQL["refused_by_pool"],
-        [signup.website_id for signup in signups],
-        [signup.subdomain for signup in signups],
-        [named_owner(signup.website_id, signup).email for signup in signups],
-        [named_user(signup) for signup in signups],
-    )
-    return frozenset(record["id"] for record in records)
+def _claim_on_name(signup: WebsiteCreated) -> tuple[int, str | None, str | None, int | None]:
+    return signup.website_id, signup.subdomain, named_owner(signup.website_id, signup).email, named_user(signup)

@@ -33,6 +33,8 @@ NEEDED_RIGHTS = dict.fromkeys(READ_AND_INSERTED, ("SELECT", "INSERT")) | {
     "provisioning_pauses": ("SELECT", "INSERT", "DELETE"),
     "provisioning_rejections": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "provisioning_sessions": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "provisioning_dead_letters": ("SELECT", "INSERT", "DELETE"),
+    "provisioning_dead_letter_readings": ("SELECT", "INSERT", "UPDATE"),
 }
 """The rights that workers and tools need on each table that is there."""
 

@@ -23,7 +23,8 @@ SEEDED = (
 )  # fmt: skip
 OWN = (
     "provisioning_transitions", "provisioning_pruned", "provisioning_workers", "provisioning_pauses",
-    "provisioning_migrations", "provisioning_rejections",
+    "provisioning_migrations", "provisioning_rejections", "provisioning_dead_letters",
+    "provisioning_dead_letter_readings",
 )  # fmt: skip
 WORKER = {
     "pwb_websites": "SELECT INSERT* UPDATE*",
@@ -46,6 +47,8 @@ READER = {
     "pwb_users": "SELECT*",
     "pwb_user_memberships": "SELECT",
     "pwb_subdomains": "SELECT",
+    "pwb_features": "SELECT*",
+    "pwb_prop_photos": "SELECT*",
     **dict.fromkeys(SEEDED, "SELECT"),
     "provisioning_operator_actions": "SELECT",
     "provisioning_action_items": "SELECT",
@@ -56,6 +59,8 @@ OPS = READER | {
     "provisioning_operator_actions": "SELECT INSERT* UPDATE*",
     "provisioning_action_items": "SELECT INSERT UPDATE*",
     "provisioning_pauses": "SELECT INSERT* DELETE",
+    "provisioning_dead_letters": "SELECT INSERT DELETE",
+    "provisioning_dead_letter_readings": "SELECT INSERT UPDATE",
 }
 RIGHTS: Mapping[DatabaseRole, Mapping[str, str]] = {"worker": WORKER, "ops": OPS, "reader": READER}
 """The rights of a role on each table that is there; with a star on some columns, with a question mark on some that only

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -60,13 +61,14 @@ class Area:
 
 
 def doctor_report(findings: Sequence[Finding], seconds: float) -> dict[str, Any]:
-    """Return findings as JSON: in order, how many of each level, and the worst."""
+    """Return findings as JSON: in order, how many of each level, the worst, and when they were complete."""
     counts = {level.value: sum(1 for each in findings if each.level == level) for level in Level}
     worst = next((level for level in reversed(Level) if counts[level]), Level.OK)
     return {
         "worst": worst.value,
         "away": any(finding.away for finding in findings),
         "counts": counts,
+        "checked_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),
         "findings": [asdict(finding) for finding in findings],
     }

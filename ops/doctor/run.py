@@ -4,6 +4,7 @@ A report can be shared by everybody who asks: one run at a time, and a fresh rep
 """
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -101,13 +102,19 @@ class SharedReport:
         """Keep what is to be checked."""
         self._checked = settings, store, broker
         self._lock = asyncio.Lock()
-        self._report: dict[str, Any] | None = None
         self._finished_at = 0.0
+        self.latest: dict[str, Any] | None = None
+        """The last report, whoever asked for it."""
+
+    @property
+    def age_seconds(self) -> float:
+        """How old the last report is; infinite where there is none."""
+        return math.inf if self.latest is None else time.monotonic() - self._finished_at
 
     async def report(self) -> dict[str, Any]:
         """Return the doctor's report, ten seconds old at most."""
         async with self._lock:
-            if self._report is None or time.monotonic() - self._finished_at > FRESH_SECONDS:
-                self._report = await run_checks(*self._checked, os.environ)
+            if self.latest is None or self.age_seconds > FRESH_SECONDS:
+                self.latest = await run_checks(*self._checked, os.environ)
                 self._finished_at = time.monotonic()
-            return self._report
+            return self.latest

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from consumer.config import Settings
-from consumer.domain.product_states import our_state
+from consumer.domain.existing_product_states import our_state
 from consumer.store.database import Store
 from ops.doctor.findings import Area, Finding, Level
 from seeders.sql_loader import read_statements
@@ -91,6 +91,7 @@ async def check_websites(
             "UPDATE pwb_websites SET provisioning_due_at = now() WHERE id = {website}: the dispatcher sends it",
         ), "unpublished_without_due_time"),
         await queries.asleep(),
+        await queries.failed(),
         await queries.rows(Invariant(
             "failed without reason", "every failed website of this service says why and when", Level.FAIL,
             "`provisioner requeue {website}`, or write its error and time; then `provisioner init` validates the check",
@@ -169,6 +170,19 @@ class _TimedQueries:
                 return invariant.finding(found, "", others)
             below = rows[-1]["id"]
         return invariant.finding(found, self.scope, others)
+
+    async def failed(self) -> Finding:
+        """Count the failed websites of this service's own, and name the newest."""
+        what = "failed"
+        rows = await self._store.read_within(SQL["failed_websites"], seconds=self._seconds)
+        if rows is None:
+            return AREA.unknown(what, f"not counted within {self._seconds:.0f} s", "run it again with --full")
+        count, others, newest = rows[0]["websites"], rows[0]["others"], rows[0]["newest"]
+        scope = f"; {others} more were never provisioned by this service" if others else ""
+        if not count:
+            return AREA.ok(what, f"none{scope}")
+        have = f"{count} websites: {', '.join(map(str, newest))}{', …' if count > len(newest) else ''}{scope}"
+        return AREA.warn(what, have, "none", "`provisioner failures list` groups them by cause")
 
     async def never_provisioned(self) -> Finding:
         """Count the websites that this service never provisioned, by state."""

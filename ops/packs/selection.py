@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.errors import InvalidInputError, NotFoundError
-from seeders.loading.pack_folder import FIELD_KEYS, HEAD, LINKS, PROPERTIES, STRAY_BEGINNINGS
+from seeders.loading.pack_files import FIELD_KEYS, HEAD, LINKS, PROPERTIES, STRAY_BEGINNINGS
 from seeders.loading.pack_library import MAX_NAMED, NAME, NAME_RULE, PackLibrary
 from seeders.pack_problems import PackProblem
 

@@ -16,7 +16,9 @@ from consumer.broker.topology import Topology
 from consumer.store.database import Store
 from ops.audit.identity_proof import UNPROVEN, Proof
 from ops.audit.trail import Action, ActionItem, AuditTrail
-from ops.dead_letters.lease import Lease, leased
+from ops.dead_letters.dead_letter_table import Digests, keep_rows
+from ops.dead_letters.lease import PagedLease, leased_pages
+from ops.dead_letters.readings import mark_outdated
 from ops.errors import InvalidInputError
 from ops.retention.erasure_target import SQL, ErasureTarget
 
@@ -80,13 +82,16 @@ async def erase(
         except NotAtRestError as error:
             await refuse(action, error.website_id, error.why)
             raise
-        async with leased(broker, queue) as lease:
-            letters = _selected(lease, target)
+        async with leased_pages(broker, queue) as lease:
+            letters, others = await _selected(lease, target)
             ids = [str(letter.message_id) for letter in letters]
             recorded = await action.record(_items(before, len(letters)))
             outcome = UNFINISHED
             try:
+                await mark_outdated(store, queue)
                 await _discard(lease.session, queue, letters)
+                async with _transaction(store) as connection:
+                    await keep_rows(connection, queue, others)
                 # A transaction each: the first reads all actions, the second locks websites.
                 async with _transaction(store) as connection:
                     actions = await _erase_actions(connection, target, ids)
@@ -101,8 +106,8 @@ async def erase(
 async def _count(store: Store, broker: Broker, queue: str, target: ErasureTarget) -> dict[str, Any]:
     """Return what would be erased, and keep all."""
     await _look(store, target)
-    async with leased(broker, queue) as lease:
-        ids = [str(letter.message_id) for letter in _selected(lease, target)]
+    async with leased_pages(broker, queue) as lease:
+        ids = [str(letter.message_id) for letter in (await _selected(lease, target))[0]]
     async with _transaction(store, keep=True) as connection:
         actions = await _erase_actions(connection, target, ids)
         websites = await _erase_rows(connection, target, ids)
@@ -187,13 +192,22 @@ def _why_not(website_id: int, answer: Mapping[str, Any]) -> str:
     return f"{at}, and something is still to be done or published for it: wait until it rests; {explain}"
 
 
-def _selected(lease: Lease, target: ErasureTarget) -> list[Delivery]:
+async def _selected(lease: PagedLease, target: ErasureTarget) -> tuple[list[Delivery], list[bytes]]:
+    """Return the dead letters that are about the target, and the digests of all others. Raises BeyondLeaseError."""
+    letters, others, digests = list[Delivery](), list[bytes](), Digests()
+    async for page in lease.pages():
+        for delivery in page:
+            digest = digests.digest(delivery)
+            if target.is_about(delivery):
+                letters.append(delivery)
+            else:
+                others.append(digest)
     if lease.beyond_limit:
         raise BeyondLeaseError(
-            f"{len(lease.deliveries)} dead letters were read, and {lease.beyond_limit} more were not: redrive or "
+            f"{lease.expected} dead letters were read, and {lease.beyond_limit} more were not: redrive or "
             "discard some, then erase; nothing was erased"
         )
-    return [delivery for delivery in lease.deliveries if target.is_about(delivery)]
+    return letters, others
 
 
 async def _discard(session: ConsumerSession, queue: str, letters: Sequence[Delivery]) -> None:

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ops.sandbox.privilege_separation import Account, run_as
 from ops.sandbox.reaper import Reaper
-from ops.sandbox.server_isolation import Account, run_as
 
 PORTS = range(20_000, 30_000)
 """Below the range from which the kernel takes the ports of outgoing connections (32768-60999 on Linux). A client that

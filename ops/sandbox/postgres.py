@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 from ops.sandbox.child_process import Child, LocalServerError, PrivateServer, run_program
+from ops.sandbox.privilege_separation import Account, give, private_folder, unprivileged_account
 from ops.sandbox.reaper import Reaper
-from ops.sandbox.server_isolation import Account, give, private_folder, unprivileged_account
 
 START_SECONDS = 60.0
 """A start takes 0.1 s, after an immediate stop as long as its recovery; this only bounds a machine in trouble."""

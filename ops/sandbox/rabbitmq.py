@@ -17,8 +17,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ops.sandbox.child_process import Child, LocalServerError, PrivateServer, free_port, run_program
+from ops.sandbox.privilege_separation import private_folder
 from ops.sandbox.reaper import Reaper
-from ops.sandbox.server_isolation import private_folder
 
 START_SECONDS = 60.0
 """A node takes 3 to 6 s on two idle cores."""

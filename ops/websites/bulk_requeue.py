@@ -12,7 +12,7 @@ from typing import Any
 
 from consumer.broker.protocol import Broker, PublisherSession
 from consumer.broker.topology import Topology
-from consumer.domain.product_states import our_state
+from consumer.domain.existing_product_states import our_state
 from consumer.store.database import Store
 from ops.audit.identity_proof import UNPROVEN, Proof
 from ops.audit.trail import AuditTrail

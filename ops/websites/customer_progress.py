@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median, quantiles
 from typing import Any
 
-from consumer.domain.product_states import our_state
+from consumer.domain.existing_product_states import our_state
 from consumer.messages.rejected_signups import CUSTOMER_MESSAGES, RejectionCode
 from consumer.store.database import Store
 from ops.websites import queries

@@ -13,8 +13,8 @@ from consumer.broker.protocol import Broker, Message, NackedError, PublisherSess
 from consumer.broker.topology import Topology
 from consumer.domain.records import LogRow
 from consumer.messages.outbound import event_message
-from consumer.store.connection_statements import row_of
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import row_of
 from ops.audit.identity_proof import UNPROVEN, Proof
 from ops.audit.trail import ActionItem, AuditTrail
 from ops.publishing import BATCH_SIZE, publishing

@@ -5,11 +5,13 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from consumer.broker.protocol import Broker, BrokerError
-from consumer.domain.product_states import NOT_OURS, our_state
-from consumer.store.connection_statements import Queries
+from consumer.domain.existing_product_states import NOT_OURS, our_state
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import Queries
 from ops.audit.queries import recent_actions
-from ops.dead_letters.queries import peek_dead_letters
+from ops.dead_letters.lease import LeaseHeldError
+from ops.dead_letters.listing import read_listing
+from ops.dead_letters.queries import DeadLetterFilter
 from ops.errors import NotFoundError
 from ops.websites import queries
 from ops.websites.requeue_forecast import RequeueProspect, forecast_requeue
@@ -21,6 +23,8 @@ from seeders.sql_loader import read_statements
 from statemachine import BY_TRIGGER, TRANSITIONS, Facts, State, Trigger, checklist, next_trigger
 
 SQL = read_statements("ops.websites.sql")
+MAX_DEAD_LETTERS = 100
+"""Dead letters of one website that are named, the latest of them."""
 
 
 async def explain_website(
@@ -38,7 +42,7 @@ async def explain_website(
     Returns:
         `status`, `guard` (what the next step needs, have and need), `requirements` (the same of every guard),
         `waits_for` (a kind and a sentence), `last_error`, `may` (each verb and what it would do), `dead_letters` (None:
-        RabbitMQ was not asked, or is away), `actions`.
+        RabbitMQ was not asked, or is away, or another tool has them), `actions`.
 
     Raises:
         NotFoundError: there is none.
@@ -60,7 +64,7 @@ async def explain_website(
         "waits_for": _with_worker_state(wait_reason(status, row), await known_workers(store)) if row else None,
         "last_error": _last_error(status, history, row["updated_at"] if row else None),
         "may": [await _with_forecast(store, packs, website_id, verb) for verb in verbs],
-        "dead_letters": await _dead_letters_of(broker, namespace, website_id),
+        "dead_letters": await _dead_letters_of(store, broker, namespace, website_id),
         "actions": await recent_actions(store, website_id=website_id, limit=10),
     }
 
@@ -203,13 +207,17 @@ def _last_error(
     return {"error": status["error"], "at": status["failed_at"], "attempts": None} if status["error"] else None
 
 
-async def _dead_letters_of(broker: Broker | None, namespace: str, website_id: int) -> list[dict[str, Any]] | None:
+async def _dead_letters_of(
+    store: Store, broker: Broker | None, namespace: str, website_id: int
+) -> list[dict[str, Any]] | None:
     if broker is None:
         return None
+    about = DeadLetterFilter(website_id=website_id)
     try:
-        return [each for each in await peek_dead_letters(broker, namespace) if each["website_id"] == website_id]
-    except BrokerError:
+        found = await read_listing(store, broker, namespace, about, read_by="explain", limit=MAX_DEAD_LETTERS)
+    except (BrokerError, LeaseHeldError):
         return None
+    return found.letters
 
 
 def _time_text(time: datetime | None) -> str:

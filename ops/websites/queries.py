@@ -5,17 +5,17 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from consumer.domain.product_states import (
+from consumer.domain.existing_product_states import (
     LOCKED_MESSAGES,
     LOCKED_PROGRESS,
-    NOT_OURS,
+    UNKNOWN_MESSAGE,
     LockedState,
     locked_state,
     our_state,
 )
 from consumer.domain.records import goes_on_by_itself
-from consumer.store.connection_statements import RESTING, Queries
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import RESTING, Queries
 from ops.errors import InvalidInputError, NotFoundError
 from seeders.email_addresses import comparable
 from seeders.sql_loader import read_statements
@@ -89,7 +89,7 @@ async def statuses(store: Store, ids: Sequence[int]) -> list[dict[str, Any]]:
                 else locked and LOCKED_PROGRESS[locked],
                 "message": status_message(state, error=record["provisioning_error"], skipped=skipped)
                 if state
-                else (LOCKED_MESSAGES[locked] if locked else NOT_OURS),
+                else (LOCKED_MESSAGES[locked] if locked else UNKNOWN_MESSAGE),
                 "checklist": checklist(has),
                 "missing": missing_items(has),
                 "error": record["provisioning_error"],
@@ -99,6 +99,7 @@ async def statuses(store: Store, ids: Sequence[int]) -> list[dict[str, Any]]:
                 "next_attempt_at": _utc_text(due) if record["provisioning_attempts"] else None,
                 "auto_go_live": record["auto_go_live"],
                 "skip_properties": record["skip_properties"],
+                "created_at": _utc_text(record["created_at"]),
                 "started_at": _utc_text(record["provisioning_started_at"]),
                 "completed_at": _utc_text(record["provisioning_completed_at"]),
                 "failed_at": _utc_text(record["provisioning_failed_at"]),

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, assert_never
 
-from consumer.domain.product_states import our_state
-from consumer.store.connection_statements import Queries
+from consumer.domain.existing_product_states import our_state
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import Queries
 from ops.text.fingerprint import fingerprint
 from seeders.inserts import rows_of
 from seeders.loading.pack_library import PackLibrary

@@ -30,7 +30,6 @@ async def service_figures(store: Store, durations: Mapping[str, Sequence[float]]
     live of recent ones, in seconds. `durations`: as `durations_to_live` returns them.
     """
     async with store.connection() as connection:
-        oldest = await connection.fetchrow(SQL["oldest_under_way"], [state.value for state in CHAIN[:-1]])
         last_minute = await connection.fetchrow(SQL["last_minute"])
     took = durations.get(State.PENDING, ())
     time_to_live = None
@@ -39,6 +38,13 @@ async def service_figures(store: Store, durations: Mapping[str, Sequence[float]]
         time_to_live = {"p50_seconds": percentiles[49], "p99_seconds": percentiles[98], "websites": len(took)}
     return {
         "last_minute": dict(last_minute),
-        "oldest": {"website_id": oldest["id"], "seconds": round(oldest["seconds"], 1)} if oldest else None,
+        "oldest": await oldest_under_way(store),
         "time_to_live": time_to_live,
     }
+
+
+async def oldest_under_way(store: Store) -> dict[str, Any] | None:
+    """Return the website that has been under way longest (`website_id`), and for how many `seconds`; None for none."""
+    async with store.connection() as connection:
+        oldest = await connection.fetchrow(SQL["oldest_under_way"], [state.value for state in CHAIN[:-1]])
+    return {"website_id": oldest["id"], "seconds": round(oldest["seconds"], 1)} if oldest else None

@@ -5,7 +5,7 @@ from typing import Any, assert_never
 
 from consumer.broker.protocol import Broker, Message
 from consumer.broker.topology import Topology
-from consumer.domain.product_states import NOT_OURS, our_state
+from consumer.domain.existing_product_states import NOT_OURS, our_state
 from consumer.store.database import Store
 from ops.audit.identity_proof import UNPROVEN, Proof
 from ops.audit.trail import Action, AuditTrail

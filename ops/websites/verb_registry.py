@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from consumer.domain.product_states import our_state
+from consumer.domain.existing_product_states import our_state
 from statemachine import CHAIN, Advance, Facts, Illegal, Passed, Refuse, State, Transition, Trigger, Wait, judge, plan
 
 

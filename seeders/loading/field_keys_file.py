@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seeders.loading.entry_checks import refuse_doubles, refuse_repetitions, refuse_too_many
+from seeders.loading.duplicate_checks import refuse_doubles, refuse_repetitions, refuse_too_many
 from seeders.loading.file_models import FieldKeyModel
 from seeders.loading.model_validation import ValuePath, named, validated
 from seeders.loading.pack_value_types import Categories

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from seeders.loading.pack_folder import IMAGES, is_file
+from seeders.loading.pack_files import IMAGES, is_file
 
 ENDING = re.compile(r"\.(jpe?g|png|gif|webp)$", re.IGNORECASE)
 

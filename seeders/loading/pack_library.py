@@ -14,7 +14,7 @@ from pathlib import Path
 
 from seeders.loading.image_url_composer import image_folders
 from seeders.loading.merging import merge
-from seeders.loading.pack_folder import HEAD, files_of, is_file
+from seeders.loading.pack_files import HEAD, files_of, is_file
 from seeders.loading.pack_reader import Head, read_head, read_pack
 from seeders.pack import Pack
 from seeders.pack_problems import PackError, PackProblem

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from seeders.loading.entry_checks import refuse_doubles, refuse_repetitions, refuse_too_many
+from seeders.loading.duplicate_checks import refuse_doubles, refuse_repetitions, refuse_too_many
 from seeders.loading.field_keys_file import read_field_keys
 from seeders.loading.file_models import (
     CURRENCY,
@@ -23,7 +23,7 @@ from seeders.loading.file_models import (
 )
 from seeders.loading.image_url_composer import image_address
 from seeders.loading.model_validation import named, validated
-from seeders.loading.pack_folder import (
+from seeders.loading.pack_files import (
     FIELD_KEYS,
     HEAD,
     LINKS,

@@ -21,3 +21,4 @@ SELECT DISTINCT ON (lower(email)) email,
  ORDER BY lower(email), website_id
 -- Of whichever unique index: the existing product has one of the addresses as they are, beside ours without case.
 ON CONFLICT DO NOTHING
+RETURNING website_id

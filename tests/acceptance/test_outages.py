@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from consumer.broker.rabbitmq.adapter import RabbitBroker
 from consumer.broker.topology import Topology
-from consumer.store import schema_installation
+from consumer.store import schema_lifecycle
 from consumer.store.database import Store
 from ops.sandbox.postgres import PostgresServer
 from ops.sandbox.rabbitmq import RabbitServer
@@ -101,7 +101,7 @@ async def outage(own_postgres: PostgresServer, own_rabbitmq: RabbitServer, tmp_p
     await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     await connection.close()
     store = Store(own_postgres.url, size=3)
-    await schema_installation.apply(store)
+    await schema_lifecycle.apply(store)
     await store.close()
     async with foreign_client(own_rabbitmq.url, NAMESPACE) as client:
         await client.publish_many([("website.created", signup(n), None) for n in range(1, WEBSITES + 1)])

@@ -289,6 +289,10 @@ INSERT_LOG = (
         ("ops", "UPDATE provisioning_transitions SET reason = NULL"),
         ("ops", "UPDATE pwb_websites SET owner_email = NULL"),
         ("ops", "UPDATE provisioning_pruned SET message_ids = '{}'"),
+        ("ops", "UPDATE provisioning_dead_letters SET error = NULL"),
+        ("reader", "DELETE FROM provisioning_dead_letters"),
+        ("reader", "UPDATE provisioning_dead_letter_readings SET outdated = true"),
+        ("worker", "SELECT FROM provisioning_dead_letters"),
         ("migrate", "CREATE ROLE mine"), ("migrate", "CREATE DATABASE mine"),
     ],
 )  # fmt: skip

@@ -9,6 +9,7 @@ import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
+from playwright.async_api import expect
 from pydantic import SecretStr
 
 from consumer.app import App
@@ -21,6 +22,7 @@ from tests.contract.faulty_broker import FaultyMemoryBroker
 from tests.system_packages import program
 from tests.worker_processes import until
 
+expect.set_options(timeout=20_000)  # of a browser on a machine that is slow, or shared: five seconds were too few once
 OPERATOR, READER, SIGNUP = "operator-" + "o" * 24, "reader-" + "r" * 24, "signup-" + "s" * 24
 FOLLOW = "follow-" + "f" * 24
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from ops.audit.log_file import audit_log
 from ops.console.access.auth import Authenticator
-from ops.console.access.quotas import OWN_REQUESTS, Holder, holder_of
+from ops.console.access.concurrency_limits import OWN_REQUESTS, Holder, holder_of
 from ops.console.access.settings import ConsoleSettings
 from ops.console.access.tokens import Role
 from tests.console.conftest import OPERATOR, READER, SIGNUP, Console

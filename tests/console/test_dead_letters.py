@@ -13,7 +13,7 @@ from consumer.broker.topology import Topology
 from ops.dead_letters import lease
 from ops.dead_letters.lease import leased
 from ops.publishing import publish_all, publishing
-from ops.text.masking import masked
+from ops.text.email_masking import masked
 from tests.console.conftest import OPERATOR, READER, SIGNUP, Console
 
 QUEUE = Topology("t").dead_letters
@@ -136,11 +136,12 @@ async def test_an_edit_that_does_not_fit_is_given_back(console: Console) -> None
     red = await letter(console, b'{"website_id": 7, "colour": "red"}')
     typed = '{"website_id": 7, "size": "<b>"}'
     async with console.client(OPERATOR) as client:
-        form = {"message_id": red, "why": "x", "body": typed}
+        form = {"message_id": red, "why": 'as "ana" asked', "body": typed}
         answer = await client.post("/dead-letters/edit", data=form)
         assert answer.status_code == 400
         assert "Nothing was sent: the edited message would be poison again: website.created: size" in answer.text
         assert "{&#34;website_id&#34;: 7, &#34;size&#34;: &#34;&lt;b&gt;&#34;}</textarea>" in answer.text
+        assert answer.text.count('value="as &#34;ana&#34; asked"') == 1
         assert len(console.broker.ready(QUEUE)) == 1
         answer = await client.post("/dead-letters/edit", data=form | {"body": '{"website_id": 7}'})
         assert answer.headers["location"] == "/dead-letters?done=1+edited+and+sent+back"

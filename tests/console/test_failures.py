@@ -226,7 +226,7 @@ async def test_an_operator_mends(page: Page, working: Console) -> None:
     odd = await letter(working, b"no JSON")
     red = await letter(working, b'{"website_id": 7, "subdomain": "site-7", "colour": "red"}')
     await sign_in(page, working, OPERATOR)
-    await page.get_by_role("link", name="Failures").click()
+    await page.get_by_role("navigation").get_by_role("link", name="Failures").click()
     await page.get_by_role("link", name=f"{group} preflight").click()
     await expect(page.locator("#preflight")).to_contain_text("1 selected: 1 will advance from pending")
     await page.get_by_label("Why?").fill("owner found")
@@ -235,7 +235,8 @@ async def test_an_operator_mends(page: Page, working: Console) -> None:
     await working.reaches(1, "live")
     await expect(page.get_by_text("No website is failed.")).to_be_visible()
 
-    await page.get_by_role("link", name="Dead letters").click()
+    await page.get_by_role("navigation").get_by_role("link", name="Dead letters").click()
+    await page.get_by_role("link", name="If they were sent back now?").click()
     await expect(page.get_by_text("2 poison again")).to_be_visible()
     await expect(page.locator("b", has_text="bold")).to_have_count(0)
     await page.get_by_role("link", name=red).click()

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from consumer.broker.topology import Topology
 from consumer.messages.foreign_text import printable
 from ops.console.routes import WITH_API, WITH_PAGES
-from ops.dead_letters.reader_view import PROPERTIES
+from ops.dead_letters.reader_redaction import PROPERTIES
 from tests.console.conftest import OPERATOR, READER, Console
 from tests.hostile_text import ADDRESS, OWNER, WEBSITE, fill, hostile, send_dead_letters, steering
 

@@ -64,6 +64,6 @@ async def test_it_rests_on_websites_that_went_by_themselves(working: Console) ->
     await store.close()
     figures = await figures_of(working)
     assert figures["oldest"] is None
-    assert figures["last_minute"] == {"transitions": 10 * STEPS + SEQ["ready"], "live": 10}
+    assert figures["last_minute"] == {"transitions": 10 * STEPS + SEQ["ready"], "live": 10, "failed": 0}
     assert {state: len(seconds) for state, seconds in known.items()} == dict.fromkeys(["pending", *LIVE[:-1]], 10)
     assert all(0 < second < 60 for seconds in known.values() for second in seconds)

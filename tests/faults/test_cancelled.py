@@ -12,8 +12,8 @@ import pytest
 
 from consumer import failpoints
 from consumer.broker.topology import DELIVERY_LIMIT
-from consumer.store.connection_statements import Transaction
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import Transaction
 from tests.faults.conftest import Scaled
 from tests.faults.scene import SECONDS, Scene
 from tests.worker_processes import until

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from consumer.broker.topology import Topology
-from consumer.store.connection_statements import SQL
+from consumer.store.provisioning_statements import SQL
 from ops.websites.verb_execution import send
 from statemachine import Trigger
 from tests.contract.faulty_broker import FaultyMemoryBroker

@@ -13,7 +13,7 @@ import pytest
 from consumer.broker.protocol import BrokerDownError
 from consumer.broker.topology import Topology
 from consumer.config import SettingsError
-from consumer.store import schema_installation
+from consumer.store import schema_lifecycle
 from consumer.store.database import Store
 from ops.audit.identity_proof import Means, Proof
 from ops.audit.log_file import AuditLog, audit_log, is_denial
@@ -199,8 +199,8 @@ async def test_rows_of_before_are_kept(store: Store) -> None:
                VALUES ('cli:ana', 'redrive', 'rows are there now', 'm-1', 7, '{"reason": "illegal"}', 'done'),
                       ('cli:ana', 'pause', 'maintenance', NULL, NULL, '{"worker": "all"}', NULL)"""
         )
-    await schema_installation.apply(store)
-    await schema_installation.apply(store)
+    await schema_lifecycle.apply(store)
+    await schema_lifecycle.apply(store)
     paused, redriven = await recent_actions(store)
     assert (redriven["message_id"], redriven["website_id"], redriven["outcome"]) == ("m-1", 7, "done")
     assert (redriven["person"], redriven["result"], redriven["items"]) == (None, None, 0)

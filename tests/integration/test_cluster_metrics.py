@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from consumer.monitoring import cluster_metrics as cluster_metrics_module
 from consumer.monitoring.cluster_metrics import SQL, ClusterMetrics
-from consumer.store import schema_installation
+from consumer.store import schema_lifecycle
 from consumer.store.database import Store
 from consumer.worker.gate import Gate
 from statemachine import State
@@ -197,11 +197,11 @@ async def test_no_statement_reads_a_whole_table(store: Store, filled: Any, name:
 
 async def test_what_a_database_lacks_of_the_schema_is_named(store: Store, filled: Any) -> None:
     """Tables, columns and indexes; nothing, where `init` has made all."""
-    assert await schema_installation.lacking(store) == []
+    assert await schema_lifecycle.lacking(store) == []
     await filled.execute("DROP INDEX index_pwb_websites_on_provisioning_due_at")
     await filled.execute("ALTER TABLE pwb_websites DROP COLUMN provisioning_attempt_error")
     await filled.execute("DROP TABLE provisioning_operator_actions CASCADE")
-    lacks = await schema_installation.lacking(store)
+    lacks = await schema_lifecycle.lacking(store)
     assert {
         "index_pwb_websites_on_provisioning_due_at", "pwb_websites.provisioning_attempt_error",
         "provisioning_operator_actions",

@@ -19,12 +19,12 @@ from consumer.store.database import Store
 from ops.audit.queries import action_details, recent_actions
 from ops.audit.trail import AuditTrail
 from ops.dead_letters.actions import SelectionChangedError, discard, edit, redrive
-from ops.dead_letters.edited_messages import EditRefusedError, edited_message
+from ops.dead_letters.edited_copies import EditRefusedError, edited_message
+from ops.dead_letters.groups import group_dead_letters
 from ops.dead_letters.queries import (
     DeadLetterFilter,
     find_dead_letters,
     full_record,
-    group_dead_letters,
     peek_dead_letters,
     selection_digest,
     summarize,

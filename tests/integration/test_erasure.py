@@ -11,6 +11,7 @@ from consumer.broker.protocol import BrokerError, Message
 from consumer.store.database import Store
 from ops.audit.queries import action_details, recent_actions
 from ops.audit.trail import ActionItem, AuditTrail
+from ops.dead_letters.listing import read_listing
 from ops.errors import InvalidInputError, NotFoundError
 from ops.publishing import publish_all, publishing
 from ops.retention import erasure
@@ -51,7 +52,10 @@ ACTIONS = ("provisioning_operator_actions", "provisioning_action_items")
 
 async def kept(connection: Any, actions: tuple[str, ...] = ACTIONS) -> str:
     """Return all rows of all our tables as one text, in lower case, and the product's row without its own tables."""
-    tables = ("pwb_websites", "provisioning_transitions", "provisioning_pruned", "provisioning_rejections", *actions)
+    tables = (
+        "pwb_websites", "provisioning_transitions", "provisioning_pruned", "provisioning_rejections",
+        "provisioning_dead_letters", "provisioning_dead_letter_readings", *actions,
+    )  # fmt: skip
     return "\n".join(
         [
             await connection.fetchval(f"SELECT coalesce(string_agg(t::text, chr(10)), '') FROM {each} AS t")
@@ -166,6 +170,35 @@ async def test_everything_that_is_kept_of_an_owner_goes(start: Start, store: Sto
         assert (others_item["detail"], others_item["outcome"]) == ({"error": "why", "type": "website.created"}, "done")
         (untouched,) = [each for each in actions if each["message_id"] == "m-3"]
         assert untouched["reason"] == "not-zoë@bücher.example called"
+
+
+async def test_what_the_table_has_of_dead_letters_goes(start: Start, store: Store) -> None:
+    """Rows about the website or with the address, of letters that are still there, that are gone, and of another queue;
+    those of others stay, and the next list has them."""
+    address = "the address zoë@bücher.example is no address"
+    async with start() as service:
+        await service.created(1, owner=OWNER)
+        await service.reaches(1, "live")
+        await dead_letter(service, {"website_id": 1})
+        await dead_letter(service, {"website_id": 79}, error=address)
+        stays = await dead_letter(service, {"website_id": 2})
+
+        async def listed() -> list[dict[str, Any]]:
+            found = await read_listing(store, service.broker, NAMESPACE, read_by="test", limit=10)
+            return found.letters
+
+        assert len(await listed()) == 3
+        # One that somebody took out of the queue since, and one of a namespace of before.
+        for queue in (service.topology.dead_letters, "before.dead-letters"):
+            await service.connection.execute(
+                """INSERT INTO provisioning_dead_letters (queue, digest, place, reason, error, bytes)
+                   VALUES ($1, 'gone', 9, 'poison', $2, 1)""",
+                queue, address,
+            )  # fmt: skip
+        await erase(store, service.broker, NAMESPACE, await find_target(store, "1"), **WHO)
+        rows = await service.connection.fetch("SELECT website_id, message_id FROM provisioning_dead_letters")
+        assert [tuple(row) for row in rows] == [(2, stays)]
+        assert [each["message_id"] for each in await listed()] == [stays]
 
 
 async def test_it_can_be_done_again_and_by_the_address(start: Start, store: Store) -> None:

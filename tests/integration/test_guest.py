@@ -13,8 +13,8 @@ import pytest_asyncio
 
 from consumer.broker.protocol import BrokerError, Message
 from consumer.broker.topology import Topology
-from consumer.domain.product_states import our_state
-from consumer.store import schema_installation
+from consumer.domain.existing_product_states import our_state
+from consumer.store import schema_lifecycle
 from consumer.store.database import Store
 from consumer.store.rules_template import Mode
 from consumer.store.schema_diff import inspect_schema
@@ -89,7 +89,7 @@ async def test_whose_database_it_is_is_decided_at_the_first_init(
     for url, mode in ((empty_database_url, Mode.GUEST), (database_url, Mode.OWN)):
         store = Store(url, size=3)
         for _ in range(2):
-            difference = await schema_installation.apply(store)
+            difference = await schema_lifecycle.apply(store)
             assert (difference.installation.mode, difference.outdated) == (mode, False)
         await store.close()
     comment = json.loads(await product.fetchval("SELECT obj_description('provisioning_migrations'::regclass)"))
@@ -102,14 +102,14 @@ async def test_people_may_say_whose_it_is(product: Any, empty_database_url: str,
     store = Store(empty_database_url, size=3)
     defaults = {Mode.GUEST: "'live'::character varying", Mode.OWN: "'pending'::character varying"}
     for mode in (first, *Mode, first):
-        difference = await schema_installation.apply(store, mode=mode)
+        difference = await schema_lifecycle.apply(store, mode=mode)
         assert (difference.installation.mode, difference.outdated, difference.not_validated) == (mode, False, ()) or (
             mode == Mode.OWN and difference.not_validated
         ), difference
         default = """SELECT column_default FROM information_schema.columns
                       WHERE table_name = 'pwb_websites' AND column_name = 'provisioning_state'"""
         assert await product.fetchval(default) == defaults[mode]
-        assert (await schema_installation.apply(store)).installation.mode == mode
+        assert (await schema_lifecycle.apply(store)).installation.mode == mode
     await store.close()
 
 
@@ -123,9 +123,9 @@ async def test_a_database_of_0_1_0_is_a_guests_where_it_has_other_columns(
     if column:
         await connection.execute(f"ALTER TABLE pwb_websites ADD COLUMN {column}")
     store = Store(empty_database_url, size=3)
-    difference = await schema_installation.apply(store)
+    difference = await schema_lifecycle.apply(store)
     assert (difference.installation.mode, difference.outdated) == (mode, False)
-    await schema_installation.finish(store)
+    await schema_lifecycle.finish(store)
     texts = [remark.text for remark in await schema_remarks(connection, await inspect_schema(connection))]
     assert any("SET DEFAULT 'live'" in text for text in texts) == (mode == Mode.GUEST)
     await connection.execute("ALTER TABLE pwb_websites ALTER provisioning_state SET DEFAULT 'live'")
@@ -153,7 +153,7 @@ async def before_and_after(postgres: Any) -> AsyncIterator[dict[str, Any]]:
             await make_schema(url, mode)
         if name.startswith("left"):
             store = Store(url, size=3)
-            await schema_installation.remove(store)
+            await schema_lifecycle.remove(store)
             await store.close()
     yield connections
     for name, connection in connections.items():

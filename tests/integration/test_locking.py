@@ -9,11 +9,12 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from consumer.domain.outcomes import Held
+from consumer.domain.outcomes import Advanced, Held
 from consumer.messages.inbound import Command
+from consumer.messages.inbound_contracts import WEBSITE_CREATED, OwnerByEmail, WebsiteCreated
 from consumer.provisioning.use_case import Policy, ProvisioningUseCase
-from consumer.store.connection_statements import SQL
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import SQL
 from seeders.loading.pack_library import PackLibrary
 from seeders.seeding import Seeders
 from statemachine import Trigger
@@ -93,3 +94,26 @@ async def test_born_again_during_the_wait(other: Any, store: Store) -> None:
     assert locked[1].website.seq == 1
     assert locked[1].done
     assert (locked[1].done.message_id, locked[1].last_message_id) == (MESSAGE, MESSAGE)
+
+
+def signup(website_id: int, email: str) -> Command:
+    """Return a decoded website.created."""
+    created = WebsiteCreated(website_id=website_id, subdomain=f"site-{website_id}", owner=OwnerByEmail(email=email))
+    return Command(uuid.uuid4(), WEBSITE_CREATED, Trigger.ASSIGN_OWNER, website_id, created=created)
+
+
+async def test_a_signup_that_waits_for_its_lock_leaves_no_user(other: Any, store: Store) -> None:
+    """It may yet be rejected. The others of its batch are carried out; what they insert stays."""
+    use_case = ProvisioningUseCase(store, Seeders(PackLibrary([])), Policy())
+    commands = [signup(1, "stranger@example.com"), signup(2, "ana@example.com"), signup(3, "stranger@example.com")]
+    async with other.transaction():
+        await other.execute("SELECT FROM pwb_websites WHERE id = 1 FOR UPDATE")
+        first, *others = await use_case.batch(commands[:2])
+        assert isinstance(first, Held)
+        assert [type(outcome) for outcome in others] == [Advanced]
+        emails = "SELECT array_agg(email ORDER BY email) FROM pwb_users"
+        assert await other.fetchval(emails) == ["ana@example.com"]
+        # Another website that names the same user needs it, although the first one's signup waits.
+        held, taken = await use_case.batch([commands[0], commands[2]])
+        assert (type(held), type(taken)) == (Held, Advanced)
+        assert await other.fetchval(emails) == ["ana@example.com", "stranger@example.com"]

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 import seeders
 from consumer.broker.protocol import Delivery
-from consumer.store import schema_installation
+from consumer.store import schema_lifecycle
 from consumer.store.database import Store
 from consumer.store.schema_diff import inspect_schema
 from ops.dead_letters.redrive_forecast import forecast_redrive
@@ -117,11 +117,11 @@ async def test_rows_that_collide_are_named(product: Any, empty_database_url: str
     """What is the same but for case is left to people; with that resolved, the index is made."""
     await product.execute(rows.format("now(), now()"))
     store = Store(empty_database_url, size=3)
-    difference = await schema_installation.apply(store)
+    difference = await schema_lifecycle.apply(store)
     (remark,) = await schema_remarks(product, difference)
     assert (remark.undone, told in remark.text) == (True, True), remark
     await product.execute("DELETE FROM pwb_users WHERE id = 62; DELETE FROM pwb_websites WHERE id = 62")
-    assert not (await schema_installation.apply(store)).outdated
+    assert not (await schema_lifecycle.apply(store)).outdated
     await store.close()
 
 
@@ -143,7 +143,7 @@ async def test_an_index_without_case_may_be_the_products_own(
     """One on the same expression will do; ours is built beside one of another expression, column or strength."""
     await product.execute(theirs)
     store = Store(empty_database_url, size=3)
-    assert not (await schema_installation.apply(store)).outdated
+    assert not (await schema_lifecycle.apply(store)).outdated
     await store.close()
     assert (await product.fetchval("SELECT to_regclass('index_pwb_users_on_lower_email') IS NULL")) == served
 
@@ -161,9 +161,9 @@ async def test_the_indexes_of_0_1_0_go_once_none_of_its_workers_runs(empty_datab
         store = Store(empty_database_url, size=3)
         there = "SELECT count(to_regclass(name)) FROM unnest($1::text[]) AS name"
         names = ["index_pwb_websites_on_subdomain", "index_pwb_users_on_email"]
-        await schema_installation.apply(store)
+        await schema_lifecycle.apply(store)
         assert await connection.fetchval(there, names) == 2
-        await schema_installation.finish(store)
+        await schema_lifecycle.finish(store)
         assert await connection.fetchval(there, names) == (2 if guest else 0)
         assert not (await inspect_schema(connection)).outdated
         await store.close()

@@ -11,8 +11,8 @@ from typing import Any
 import asyncpg
 import pytest_asyncio
 
-from consumer.store.connection_statements import SQL as CONSUMER
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import SQL as CONSUMER
 from seeders.seeding import STATEMENTS as SEEDERS
 from tests.factories import STEPS
 from tests.service import SECONDS, starter

@@ -11,7 +11,7 @@ import pytest
 from consumer.addresses.database import Pooler
 from consumer.config import Settings
 from consumer.error_classification import PoolerError
-from consumer.store import schema_installation
+from consumer.store import schema_lifecycle
 from consumer.store.database import Store
 from consumer.store.migration_runner import MigrationError
 from consumer.store.sessions.prepared_session import Session
@@ -221,16 +221,16 @@ async def test_a_schema_is_made_past_the_pooler_and_checked_through_it(
     """In session mode it can be made through it; in transaction mode one line says how, unless nothing is due."""
     transaction, session = pool("transaction"), pool("session")
     store = Store(transaction.url(database_url), size=3, pooler=Pooler.TRANSACTION)
-    assert not (await schema_installation.apply(store)).missing
+    assert not (await schema_lifecycle.apply(store)).missing
     await store.close()
     store = Store(transaction.url(empty_database_url), size=3, pooler=Pooler.TRANSACTION)
     with pytest.raises(
         MigrationError, match=r"0001_tables is due, .* lead PROVISIONER_DATABASE_URL to PostgreSQL itself"
     ):
-        await schema_installation.apply(store)
+        await schema_lifecycle.apply(store)
     await store.close()
     store = Store(session.url(empty_database_url), size=3, pooler=Pooler.SESSION)
-    assert not (await schema_installation.apply(store)).missing
+    assert not (await schema_lifecycle.apply(store)).missing
     async with store.connection() as connection:
         assert await settings_of(connection) == SET
     await store.close()

@@ -1,7 +1,7 @@
 """That nothing is prepared inside a transaction, whatever has made the client library forget what was prepared."""
 
-from consumer.store.connection_statements import SQL
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import SQL
 
 PREPARED = "SELECT count(*) FROM pg_prepared_statements WHERE statement = ANY ($1) AND prepare_time < now()"
 """How many of some statements were prepared before the transaction that asks."""

@@ -7,14 +7,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from consumer.store import schema_installation
+from consumer.store import schema_lifecycle
 from consumer.store.database import Store
 from consumer.store.migration_runner import MIGRATIONS, MigrationError, digest_of, runs_in
 from consumer.store.rules_template import Mode
 from consumer.store.schema_diff import inspect_schema
 from ops.doctor.findings import Level
 from ops.doctor.schema_checks import check_schema
-from statemachine.definition_in_database import DEFINITION, Definition
+from statemachine.machine_definition import DEFINITION, Definition
 from tests.factories import LIVE
 from tests.schema_files import CATALOGUE, SCHEMA, catalogue_text
 
@@ -99,7 +99,7 @@ async def test_an_empty_database_becomes_what_schema_sql_says(
     empty: Store, connection: Any, as_in_schema_sql: dict[Any, str]
 ) -> None:
     """Tables, columns, types, defaults, constraints, indexes, triggers, functions: none more, none less, all alike."""
-    difference = await schema_installation.apply(empty)
+    difference = await schema_lifecycle.apply(empty)
     assert await whole_catalogue(connection) == as_in_schema_sql
     assert (difference.outdated, difference.not_in_force, difference.kept.edges) == (False, (), frozenset())
     assert [row["name"] for row in await records(connection)] == [
@@ -133,8 +133,8 @@ async def test_a_database_of_0_1_0_becomes_what_schema_sql_says(
     )
     tables = ("pwb_websites", "pwb_agencies", "provisioning_transitions")
     before = [await rows(connection, table) for table in tables]
-    await schema_installation.apply(empty)
-    await schema_installation.finish(empty)
+    await schema_lifecycle.apply(empty)
+    await schema_lifecycle.finish(empty)
     assert await whole_catalogue(connection) == as_in_schema_sql
     assert [await rows(connection, table) for table in tables] == before
     digests = {row["name"]: row["digest"] for row in await records(connection)}
@@ -153,7 +153,7 @@ async def test_renamed_columns_say_the_same_while_both_are_there(empty: Store, c
     insert = "INSERT INTO pwb_websites {} VALUES ({}, 'w-{}', {}, {}, now(), now())"
     await connection.execute(RELEASED.read_text())
     await connection.execute(insert.format(columns, 1, 1, True, False))
-    await schema_installation.apply(empty)
+    await schema_lifecycle.apply(empty)
     new = columns.replace("skip_", f"{prefix}skip_").replace("auto_", f"{prefix}auto_")
     await connection.execute(insert.format(new, 2, 2, True, False))
     await connection.execute(insert.format(new, 3, 3, False, True))
@@ -163,12 +163,12 @@ async def test_renamed_columns_say_the_same_while_both_are_there(empty: Store, c
         await connection.execute(update, website_id, skips, not skips)
         assert tuple(await connection.fetchrow(RENAMED, website_id)) == (not skips, not skips, skips, skips)
     await connection.execute("DROP TRIGGER provisioning_copies_renamed_columns ON pwb_websites")
-    assert (await schema_installation.apply(empty)).outdated is False
+    assert (await schema_lifecycle.apply(empty)).outdated is False
     assert await connection.fetchval("SELECT count(*) FROM pg_trigger WHERE tgname LIKE '%renamed_columns'") == 1
-    await schema_installation.finish(empty)
+    await schema_lifecycle.finish(empty)
     kept = await connection.fetch("SELECT provisioning_skip_properties AS skips FROM pwb_websites ORDER BY id")
     assert [row["skips"] for row in kept] == [False, False, True]
-    await schema_installation.apply(empty)
+    await schema_lifecycle.apply(empty)
     shape = await connection.fetchrow("SELECT * FROM pwb_websites")
     assert not {"skip_properties", "auto_go_live"} & set(shape.keys()), "an event of the existing product's own model"
 
@@ -192,8 +192,8 @@ async def test_an_up_to_date_schema_is_left_alone(database_url: str, store: Stor
             mode = "ROW EXCLUSIVE" if table in ledger else "ACCESS EXCLUSIVE"
             await connection.execute(f"LOCK TABLE {table} IN {mode} MODE")
         async with asyncio.timeout(5):
-            difference = await schema_installation.apply(store)
-            assert await schema_installation.lacking(store) == []
+            difference = await schema_lifecycle.apply(store)
+            assert await schema_lifecycle.lacking(store) == []
     assert (difference.outdated, difference.not_in_force) == (False, ())
     assert await records(connection) == before
     await connection.close()
@@ -202,7 +202,7 @@ async def test_an_up_to_date_schema_is_left_alone(database_url: str, store: Stor
 async def test_six_at_once(empty_database_url: str, connection: Any, as_in_schema_sql: dict[Any, str]) -> None:
     """They wait for one another, all succeed, and the schema is whole."""
     stores = [Store(empty_database_url, size=3) for _ in range(6)]
-    differences = await asyncio.gather(*(schema_installation.apply(store) for store in stores))
+    differences = await asyncio.gather(*(schema_lifecycle.apply(store) for store in stores))
     await asyncio.gather(*(store.close() for store in stores))
     assert not any(difference.outdated for difference in differences)
     assert await whole_catalogue(connection) == as_in_schema_sql
@@ -214,8 +214,8 @@ async def test_a_new_migration_is_run_once(store: Store, monkeypatch: pytest.Mon
     async with store.connection() as connection:
         await connection.execute("CREATE TABLE runs AS SELECT 0 AS count")
         before = await records(connection)
-        await schema_installation.apply(store)
-        await schema_installation.apply(store)
+        await schema_lifecycle.apply(store)
+        await schema_lifecycle.apply(store)
         assert await connection.fetchval("SELECT count FROM runs") == 1
         assert [row for row in await records(connection) if row["name"] != "0009_count"] == before
 
@@ -224,12 +224,12 @@ async def test_a_migration_that_fails_leaves_nothing_of_itself(store: Store, mon
     """Its transaction is rolled back, the ledger lacks it, and the next `init` tries it again."""
     monkeypatch.setitem(MIGRATIONS, "0009_broken", "CREATE TABLE half (); SELECT 1 / 0")
     with pytest.raises(MigrationError, match="refuses migration 0009_broken: PostgreSQL 22012"):
-        await schema_installation.apply(store)
+        await schema_lifecycle.apply(store)
     async with store.connection() as connection:
         assert await connection.fetchval("SELECT to_regclass('half')") is None
         assert "0009_broken" not in [row["name"] for row in await records(connection)]
     monkeypatch.setitem(MIGRATIONS, "0009_broken", "CREATE TABLE half ()")
-    await schema_installation.apply(store)
+    await schema_lifecycle.apply(store)
     async with store.connection() as connection:
         assert await connection.fetchval("SELECT to_regclass('half')") is not None
 
@@ -256,7 +256,7 @@ async def test_what_was_lost_is_made_again(store: Store, change: str, as_in_sche
     async with store.connection() as connection:
         await connection.execute(change)
         assert (await inspect_schema(connection)).outdated
-    assert not (await schema_installation.apply(store)).outdated
+    assert not (await schema_lifecycle.apply(store)).outdated
     async with store.connection() as connection:
         assert await whole_catalogue(connection) == as_in_schema_sql
 
@@ -268,7 +268,7 @@ async def test_what_cannot_be_made_is_told(store: Store) -> None:
             """DROP INDEX index_pwb_users_on_lower_email;
             CREATE INDEX index_pwb_users_on_lower_email ON pwb_users (lower(email))"""
         )
-    difference = await schema_installation.apply(store)
+    difference = await schema_lifecycle.apply(store)
     assert [str(part) for part in difference.changed] == ["index index_pwb_users_on_lower_email"]
 
 
@@ -287,7 +287,7 @@ async def test_a_longer_machine_is_legal_after_init(store: Store) -> None:
         with pytest.raises(asyncpg.CheckViolationError):
             await connection.execute(move, website_id, "archived")
         before = await records(connection)
-        difference = await schema_installation.apply(store, LONGER)
+        difference = await schema_lifecycle.apply(store, LONGER)
         assert (difference.installed, difference.not_validated) == (LONGER, ())
         ran = [row["name"] for row in await records(connection) if row not in before]
         assert ran == ["rules", "validation"], "no other table is locked"
@@ -299,10 +299,10 @@ async def test_a_longer_machine_is_legal_after_init(store: Store) -> None:
 
 async def test_states_and_edges_of_another_version_stay_legal(store: Store) -> None:
     """Neither the shorter machine's `init` nor the doctor takes them for a fault, and both name them; nothing runs."""
-    await schema_installation.apply(store, LONGER)
+    await schema_lifecycle.apply(store, LONGER)
     async with store.connection() as connection:
         before = await records(connection)
-        difference = await schema_installation.apply(store)
+        difference = await schema_lifecycle.apply(store)
         assert await records(connection) == before
     assert difference.kept.names == ["archived -> live", "ready -> archived"]
     assert not difference.outdated
@@ -322,17 +322,17 @@ async def test_an_edge_that_the_database_refuses_is_found_and_made_legal(store: 
         assert (await inspect_schema(connection)).installed == SHORTER
     (finding,) = [each for each in await check_schema(store) if each.what == "states and edges"]
     assert (finding.level.value, finding.have) == ("fail", "refused: ready -> suspended")
-    assert (await schema_installation.apply(store)).installed == DEFINITION
+    assert (await schema_lifecycle.apply(store)).installed == DEFINITION
 
 
 async def test_versions_side_by_side_do_not_undo_each_other(store: Store) -> None:
     """Two whose machines each have an edge that the other lacks: after one `init` of each nothing runs any more."""
     other = SHORTER | Definition(frozenset({("live", "archived"), ("archived", "live")}))
-    await schema_installation.apply(store, other)
+    await schema_lifecycle.apply(store, other)
     async with store.connection() as connection:
         before = await records(connection)
         for machine in (DEFINITION, other, DEFINITION):
-            await schema_installation.apply(store, machine)
+            await schema_lifecycle.apply(store, machine)
         assert await records(connection) == before
         assert (await inspect_schema(connection)).installed == DEFINITION | other
 
@@ -345,12 +345,12 @@ async def test_a_check_that_rows_break_is_validated_once_they_comply(empty: Stor
         """INSERT INTO pwb_websites (subdomain, created_at, updated_at) VALUES ('a', now(), now());
         UPDATE pwb_websites SET provisioning_state = 'failed'"""
     )
-    assert (await schema_installation.apply(empty)).not_validated == ("provisioning_failed_has_error",)
+    assert (await schema_lifecycle.apply(empty)).not_validated == ("provisioning_failed_has_error",)
     before = await records(connection)
-    difference = await schema_installation.apply(empty)
+    difference = await schema_lifecycle.apply(empty)
     assert (difference.outdated, difference.not_validated) == (False, ("provisioning_failed_has_error",))
     assert [row["name"] for row in await records(connection) if row not in before] == ["validation"]
     with pytest.raises(asyncpg.CheckViolationError):
         await connection.execute("UPDATE pwb_websites SET subdomain = 'b'")
     await connection.execute("UPDATE pwb_websites SET provisioning_error = 'x', provisioning_failed_at = now()")
-    assert (await schema_installation.apply(empty)).not_validated == ()
+    assert (await schema_lifecycle.apply(empty)).not_validated == ()

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from consumer.store import rules_template, schema_installation
+from consumer.store import rules_template, schema_lifecycle
 from consumer.store.database import Store
 from consumer.store.indexes import STATEMENT, index_statements
 from consumer.store.lock_retries import LockWaitError, WaitPolicy
@@ -108,7 +108,7 @@ async def test_a_reader_in_the_way_stops_nobody_else(store: Store, database_url:
         await connection.execute(COLUMN)
     async with session(database_url, "pg_dump") as reader, session(database_url, "shop") as other:
         await reader.execute("/* a@example.com */ SELECT count(*) FROM pwb_websites WHERE subdomain <> 'secret'")
-        init = asyncio.create_task(schema_installation.apply(store, policy=policy(told)))
+        init = asyncio.create_task(schema_lifecycle.apply(store, policy=policy(told)))
         line = await told.about("pg_dump")
         async with asyncio.timeout(SECONDS):
             await other.execute("UPDATE pwb_websites SET updated_at = now(); SELECT count(*) FROM pwb_websites; COMMIT")
@@ -127,8 +127,8 @@ async def test_a_wait_is_given_up_and_says_for_whom(store: Store, database_url: 
     async with session(database_url, "backup") as reader:
         await reader.execute("SELECT count(*) FROM pwb_websites")
         with pytest.raises(LockWaitError, match="given up after 1 s: pwb_websites is in use by backup"):
-            await schema_installation.apply(store, policy=policy(Told(), patience=1))
-    assert not (await schema_installation.apply(store)).outdated
+            await schema_lifecycle.apply(store, policy=policy(Told(), patience=1))
+    assert not (await schema_lifecycle.apply(store)).outdated
 
 
 async def test_renamed_columns_are_copied_beside_writers(
@@ -145,7 +145,7 @@ async def test_renamed_columns_are_copied_beside_writers(
            SELECT 'w-' || n, true, now(), now() FROM generate_series(1, 6) AS n"""
     )
     # Its own migrations are there, so that the writer is in the way of the copying alone.
-    await schema_installation.apply(store)
+    await schema_lifecycle.apply(store)
     await other.execute(
         """DROP TRIGGER provisioning_copies_renamed_columns ON pwb_websites;
         UPDATE pwb_websites SET provisioning_skip_properties = false;
@@ -155,7 +155,7 @@ async def test_renamed_columns_are_copied_beside_writers(
     )
     async with session(empty_database_url, "shop") as writer:
         await writer.execute("UPDATE pwb_websites SET updated_at = now() WHERE id = 6")
-        init = asyncio.create_task(schema_installation.apply(store, policy=policy(told)))
+        init = asyncio.create_task(schema_lifecycle.apply(store, policy=policy(told)))
         await told.about("shop")
         copied = "SELECT array_agg(id ORDER BY id) FROM pwb_websites WHERE provisioning_skip_properties"
         assert await other.fetchval(copied) == [1, 2, 3, 4]
@@ -185,7 +185,7 @@ async def test_a_deadlock_is_tried_again(store: Store, database_url: str, monkey
     async with session(database_url, "shop") as other:
         await other.execute("SET LOCAL deadlock_timeout = '1min'; SET LOCAL lock_timeout = 0; LOCK TABLE pwb_links")
         patient = WaitPolicy(told, lock_seconds=SECONDS, pause_seconds=0.1)
-        init = asyncio.create_task(schema_installation.apply(store, policy=patient))
+        init = asyncio.create_task(schema_lifecycle.apply(store, policy=patient))
         await told.about("pwb_links is in use by shop")
         await other.execute("LOCK TABLE pwb_users")
         await other.execute("COMMIT")
@@ -216,7 +216,7 @@ async def test_six_at_once_under_load(store: Store, database_url: str) -> None:
     writers = [asyncio.create_task(write()) for _ in range(4)]
     stores = [Store(database_url, size=3) for _ in range(6)]
     await written.acquire()
-    differences = await asyncio.gather(*(schema_installation.apply(each, policy=policy(Told())) for each in stores))
+    differences = await asyncio.gather(*(schema_lifecycle.apply(each, policy=policy(Told())) for each in stores))
     stopping.set()
     await asyncio.gather(*writers, *(each.close() for each in stores))
     assert not any(difference.outdated or difference.not_in_force for difference in differences)
@@ -230,7 +230,7 @@ async def test_an_init_of_a_guest_that_is_up_to_date_locks_nothing(guest_url: st
             ledger = table == "provisioning_migrations"  # which is read
             await other.execute(f"LOCK TABLE {table} IN {'ROW EXCLUSIVE' if ledger else 'ACCESS EXCLUSIVE'} MODE")
         async with asyncio.timeout(SECONDS):
-            assert not (await schema_installation.apply(store)).outdated
+            assert not (await schema_lifecycle.apply(store)).outdated
             assert await remarks(store) == []
     await store.close()
 
@@ -252,7 +252,7 @@ async def test_six_at_once_in_the_products_database_under_load(product: Any, emp
     signups = [asyncio.create_task(sign_up()) for _ in range(4)]
     stores = [Store(empty_database_url, size=3) for _ in range(6)]
     await written.acquire()
-    differences = await asyncio.gather(*(schema_installation.apply(each) for each in stores))
+    differences = await asyncio.gather(*(schema_lifecycle.apply(each) for each in stores))
     stopping.set()
     await asyncio.gather(*signups, *(each.close() for each in stores))
     assert not any(difference.outdated or difference.not_in_force for difference in differences)
@@ -280,7 +280,7 @@ async def test_an_index_waits_for_older_transactions_and_stops_nobody(store: Sto
         await connection.execute(f"DROP INDEX {UNIQUE_AGENCY}")
     async with session(database_url, "report") as older:
         await older.execute(AGENCY.format(1))
-        init = asyncio.create_task(schema_installation.apply(store, policy=policy(told)))
+        init = asyncio.create_task(schema_lifecycle.apply(store, policy=policy(told)))
         assert "its last statement is a INSERT" in await told.about("report")
         async with session(database_url, "shop") as other, asyncio.timeout(SECONDS):
             await other.execute(AGENCY.format(2))
@@ -297,11 +297,11 @@ async def test_a_build_that_is_given_up_is_begun_again(store: Store, database_ur
     async with session(database_url, "report") as older:
         await older.execute(AGENCY.format(1))
         with pytest.raises(LockWaitError, match="report"):
-            await schema_installation.apply(store, policy=policy(Told(), patience=0.5))
+            await schema_lifecycle.apply(store, policy=policy(Told(), patience=0.5))
         async with store.connection() as connection:
             assert [part.name for part in (await inspect_schema(connection)).not_in_force] == [UNIQUE_AGENCY]
         await older.execute("COMMIT")
-    difference = await schema_installation.apply(store)
+    difference = await schema_lifecycle.apply(store)
     assert (difference.outdated, difference.not_in_force) == (False, ())
 
 
@@ -326,8 +326,8 @@ async def test_no_second_index_where_one_does_its_work(store: Store, table: str,
     async with store.connection() as connection:
         await connection.execute(f"DROP INDEX {name}; {equal}")
     before = await index_names(store, table)
-    assert not (await schema_installation.apply(store)).outdated
-    assert await schema_installation.lacking(store) == []
+    assert not (await schema_lifecycle.apply(store)).outdated
+    assert await schema_lifecycle.lacking(store) == []
     assert await index_names(store, table) == before
 
 
@@ -344,8 +344,8 @@ async def test_an_index_that_does_less_is_no_substitute(store: Store, other: str
     """Not unique, other columns, only some of the rows, an expression: ours is built beside it."""
     async with store.connection() as connection:
         await connection.execute(f"DROP INDEX {UNIQUE_AGENCY}; {other}")
-    assert await schema_installation.lacking(store) == [UNIQUE_AGENCY]
-    await schema_installation.apply(store)
+    assert await schema_lifecycle.lacking(store) == [UNIQUE_AGENCY]
+    await schema_lifecycle.apply(store)
     assert await index_names(store, "pwb_agencies") == [UNIQUE_AGENCY, "theirs"]
 
 
@@ -380,13 +380,13 @@ async def test_doubled_rows_are_named_and_the_rest_is_made(store: Store, index: 
     """The unique index that they break is the one thing that is missing; with the rows gone, it is made."""
     async with store.connection() as connection:
         await connection.execute(f"DROP INDEX {index}; {COLUMN}; {rows}")
-    difference = await schema_installation.apply(store)
+    difference = await schema_lifecycle.apply(store)
     assert [part.name for part in difference.missing] == [index]
     ((text, undone),) = await remarks(store)
     assert (told in text, undone, "run `provisioner init` again" in text) == (True, True, True)
     async with store.connection() as connection:
         await connection.execute("DELETE FROM pwb_agencies; DELETE FROM pwb_realty_assets")
-    assert not (await schema_installation.apply(store)).outdated
+    assert not (await schema_lifecycle.apply(store)).outdated
     assert await remarks(store) == []
 
 
@@ -395,12 +395,12 @@ async def test_a_guest_may_give_two_properties_one_reference(guest: Any, guest_s
     database that becomes the service's own it is wanted, and names them."""
     assert not [name for name in await index_names(guest_store, "pwb_realty_assets") if "reference" in name]
     await guest.execute(f"CREATE UNIQUE INDEX {UNIQUE_REFERENCE} ON pwb_realty_assets (website_id, reference)")
-    await schema_installation.apply(guest_store)
+    await schema_lifecycle.apply(guest_store)
     await guest.execute(ASSETS.format(7, "'r'", 2))
-    assert not (await schema_installation.apply(guest_store)).outdated
+    assert not (await schema_lifecycle.apply(guest_store)).outdated
     assert await remarks(guest_store) == []
-    assert await schema_installation.lacking(guest_store) == []
-    difference = await schema_installation.apply(guest_store, mode=Mode.OWN)
+    assert await schema_lifecycle.lacking(guest_store) == []
+    difference = await schema_lifecycle.apply(guest_store, mode=Mode.OWN)
     assert [part.name for part in difference.missing] == [UNIQUE_REFERENCE]
 
 
@@ -412,7 +412,7 @@ async def test_rows_of_no_website_are_no_doubles(store: Store, index: str, rows:
     """A NULL in a unique index equals nothing, so those rows are in nobody's way."""
     async with store.connection() as connection:
         await connection.execute(f"DROP INDEX {index}; {rows}")
-    assert not (await schema_installation.apply(store)).outdated
+    assert not (await schema_lifecycle.apply(store)).outdated
 
 
 async def test_what_init_does_not_change_is_named_with_what_to_do(product: Any, empty_database_url: str) -> None:
@@ -422,7 +422,7 @@ async def test_what_init_does_not_change_is_named_with_what_to_do(product: Any, 
         CREATE INDEX index_pwb_links_on_website_id_and_slug ON pwb_links (website_id, slug)"""
     )
     store = Store(empty_database_url, size=3)
-    await schema_installation.apply(store)
+    await schema_lifecycle.apply(store)
     (column, undone), (index, undone_too) = await remarks(store)
     assert undone, undone_too
     assert "column pwb_agencies.phone_number_primary; add it to the existing product's table" in column
@@ -431,7 +431,7 @@ async def test_what_init_does_not_change_is_named_with_what_to_do(product: Any, 
         """ALTER TABLE pwb_agencies ADD COLUMN phone_number_primary varchar;
         DROP INDEX index_pwb_links_on_website_id_and_slug"""
     )
-    assert not (await schema_installation.apply(store)).outdated
+    assert not (await schema_lifecycle.apply(store)).outdated
     assert await remarks(store) == []
     await store.close()
 
@@ -444,7 +444,7 @@ async def test_rows_that_break_a_check_are_named(store: Store) -> None:
             INSERT INTO pwb_websites (subdomain, created_at, updated_at, provisioning_error)
                  SELECT 'w-' || n, now(), now(), 'old' FROM generate_series(1, 12) AS n"""
         )
-    await schema_installation.apply(store)
+    await schema_lifecycle.apply(store)
     ((text, undone),) = await remarks(store)
     assert "provisioning_failed_has_error, by id: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more; " in text
     assert not undone

@@ -250,7 +250,7 @@ async def test_properties_are_as_their_pack_says(connection, packs):
         "year_construction": 1972,
     }
     assert {name: assets["A 1"][name] for name in said} == said
-    assert part(assets["B/2"], "prop_type_key", "city", "latitude", "count_bedrooms") == (None, None, None, 0)
+    assert part(assets["B/2"], "prop_type_key", "city", "latitude", "count_bedrooms") == (None, None, None, None)
 
 
 async def test_listings_are_as_their_pack_says(connection, packs):

@@ -120,6 +120,14 @@ async def test_the_values_are_those_of_its_loader(guest: Any, guest_store: Store
     assert [tuple(record) for record in lets] == [(True, False, False)] * 2
 
 
+async def test_what_a_file_leaves_out_is_unknown(guest: Any, guest_store: Store, seeding: Seeders) -> None:
+    """As by the product's loader: its pages show a plot of 0 m², and leave out one that is NULL."""
+    await seed(guest_store, seeding, "sample")
+    columns = "count_bedrooms, count_bathrooms, count_garages, constructed_area, plot_area, year_construction"
+    assets = await guest.fetch(f"SELECT {columns} FROM pwb_realty_assets WHERE website_id = 1")
+    assert [tuple(record) for record in assets] == [(None,) * 6] * 2
+
+
 async def test_what_people_have_changed_stays(guest: Any, guest_store: Store, seeding: Seeders) -> None:
     """Another picture takes no second one, and a feature of theirs stays; what is missing of the pack's comes back."""
     await seed(guest_store, seeding, "sample")

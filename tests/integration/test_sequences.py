@@ -22,7 +22,7 @@ from ops.audit.trail import ActionItem, AuditTrail
 from ops.doctor.findings import Level
 from ops.doctor.sequence_checks import check_sequences
 from ops.errors import InvalidInputError
-from ops.websites.signup_submission import reserve_ids
+from ops.websites.signups.submission import reserve_ids
 from seeders import inserts, seeding
 from seeders.loading.pack_library import PackLibrary
 from seeders.seeding import Seeders
@@ -242,7 +242,9 @@ async def test_an_insert_that_skips_conflicts_skips_no_owner(store: Store, monke
     for outcome in await provision(store).batch(signups(100, 101)):
         assert isinstance(outcome, Advanced)
     # An owner who is not there for another reason is a guard that does not hold, as ever.
-    monkeypatch.setitem(inserts.SQL, "insert_users", "SELECT $1::bigint[], $2::text[], $3::text[]")
+    monkeypatch.setitem(
+        inserts.SQL, "insert_users", "SELECT 1 WHERE $1::bigint[] IS NULL AND $2::text[] IS NULL AND $3::text[] IS NULL"
+    )
     (outcome,) = await provision(store).batch(signups(102))
     assert isinstance(outcome, Attempted)
 

@@ -10,7 +10,7 @@ import seeders
 from consumer.broker.protocol import BrokerDownError
 from consumer.broker.topology import Topology
 from consumer.config import Settings
-from consumer.domain.product_states import LockedState
+from consumer.domain.existing_product_states import LockedState
 from consumer.store.database import Store
 from ops.audit.queries import action_details, recent_actions
 from ops.doctor.run import run_checks

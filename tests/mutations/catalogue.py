@@ -155,7 +155,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the log as it was before the lock is believed",
-        (("consumer/store/connection_statements.py", ' or record["seen_seq"] != website.seq:\n', ":\n"),),
+        (("consumer/store/provisioning_statements.py", ' or record["seen_seq"] != website.seq:\n', ":\n"),),
         ("tests/simulation/test_store_contract.py::test_what_moved_during_the_wait_is_known",),
     ),
     Mutation(
@@ -248,7 +248,7 @@ MUTATIONS = (
         "an edited letter has another id each time",
         (
             (
-                "ops/dead_letters/edited_messages.py",
+                "ops/dead_letters/edited_copies.py",
                 "return str(uuid5(EDITED_NAMESPACE, ",
                 "return str(uuid5(uuid5(EDITED_NAMESPACE, repr(object())), ",
             ),

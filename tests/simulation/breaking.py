@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from consumer.store.connection_statements import SQL as STORE_SQL
+from consumer.store.provisioning_statements import SQL as STORE_SQL
 from ops.websites import start_asleep
 from tests.simulation import statements
 from tests.simulation.world import World
@@ -27,7 +27,7 @@ def publishes_before_commit(world: World, patch: Any) -> None:
     """Events go out while their transaction is still open."""
     from consumer.messages.outbound import event_message
     from consumer.provisioning.use_case import ProvisioningUseCase
-    from consumer.store.connection_statements import Transaction
+    from consumer.store.provisioning_statements import Transaction
     from tests.simulation.world import TOPOLOGY
 
     write = Transaction.write
@@ -44,7 +44,7 @@ def publishes_before_commit(world: World, patch: Any) -> None:
 
 def forgets_message_ids(world: World, patch: Any) -> None:
     """Nobody looks whether a message has been carried out already."""
-    from consumer.store.connection_statements import Transaction
+    from consumer.store.provisioning_statements import Transaction
 
     lock = Transaction.lock
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from consumer.provisioning.rejected_signup_rows import SQL as REJECTIONS_SQL
-from consumer.store.connection_statements import SQL as STORE_SQL
+from consumer.store.provisioning_statements import SQL as STORE_SQL
 from consumer.store.sequences import SQL as SEQUENCES_SQL
 from ops.audit.trail import SQL as AUDIT_SQL
 from ops.websites.queries import SQL as WEBSITES_SQL
@@ -443,20 +443,22 @@ async def probe(unit: Transaction) -> list[LogRow]:
 async def insert_users(
     unit: Transaction, ids: Sequence[int], emails: Sequence[str | None], names: Sequence[str | None]
 ) -> list[LogRow]:
-    wanted: dict[str, None] = {}
-    for website_id, email, _ in zip(ids, emails, names, strict=True):
+    wanted: dict[str, int] = {}
+    for website_id, email, _ in sorted(zip(ids, emails, names, strict=True)):
         row = unit.get("websites", website_id)
         if row is None or row["provisioning_state"] != "pending":
             continue
         owner = _json(row["provisioning_request"]).get("owner") or {}
         if owner.get("user_id") is None and (address := owner.get("email") or email):
-            wanted[address] = None
+            wanted.setdefault(address, website_id)
+    inserted: list[LogRow] = []
     for address in sorted(wanted):
         if not unit.get("users", address):
             await unit.lock(("user", address))
             if not unit.get("users", address):
                 unit.put("users", address, {"id": unit.next_user_id(), "email": address})
-    return []
+                inserted.append({"website_id": wanted[address]})
+    return inserted
 
 
 async def insert_owner_memberships(

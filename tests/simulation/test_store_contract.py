@@ -26,9 +26,9 @@ from consumer.messages.inbound_contracts import WebsiteCreated
 from consumer.messages.outbound import command_id, next_command
 from consumer.provisioning.planning import is_proven, is_under_way
 from consumer.provisioning.use_case import Policy, ProvisioningUseCase
-from consumer.store.connection_statements import SQL as STORE_SQL
-from consumer.store.connection_statements import Transaction
 from consumer.store.database import Store
+from consumer.store.provisioning_statements import SQL as STORE_SQL
+from consumer.store.provisioning_statements import Transaction
 from ops.audit.trail import ActionItem, AuditTrail
 from ops.websites.queries import statuses
 from ops.websites.start_asleep import asleep_website_ids

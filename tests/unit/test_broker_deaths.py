@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from ops.dead_letters.broker_deaths import NO_REASON, OTHERWISE, SENTENCES
-from ops.dead_letters.queries import DeadLetterFilter, group_dead_letters, summarize
+from ops.dead_letters.groups import group_dead_letters
+from ops.dead_letters.queries import DeadLetterFilter, summarize
 from tests.factories import make_delivery
 
 AT = datetime(2026, 11, 30, 12, tzinfo=UTC)

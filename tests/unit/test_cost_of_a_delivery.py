@@ -48,7 +48,7 @@ def reader() -> tuple[FrameReader, list[Delivery]]:
     received: list[Delivery] = []
     made = FrameReader(lambda _: None, lambda: 0.0)
     made.intercept(CHANNEL, FRAME_MAX)
-    made.on_message = lambda message: received.append(_delivery(message, None))  # type: ignore[arg-type]
+    made.on_message = lambda message: received.append(_delivery(message, "commands", None))  # type: ignore[arg-type]
     return made, received
 
 

@@ -279,6 +279,11 @@ def test_a_failed_website_says_why():
     assert status_message(State.FAILED, error="no luck") == "Setup failed: no luck"
 
 
+def test_a_failed_website_without_an_error_invents_none():
+    """The existing product fails its own websites without one: the customer reads no Python."""
+    assert status_message(State.FAILED) == status_message(State.FAILED, error="") == "Setup failed"
+
+
 @pytest.mark.parametrize(
     ("facts", "failed_from", "percent"),
     [

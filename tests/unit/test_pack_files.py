@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import seeders
-from seeders.loading.entry_checks import MAX_ENTRIES
+from seeders.loading.duplicate_checks import MAX_ENTRIES
 from seeders.loading.field_keys_file import TAGS
 from seeders.loading.pack_library import PackLibrary
 from seeders.loading.yaml_reader import MAX_FILE_BYTES
@@ -554,7 +554,7 @@ async def test_nulls_are_as_good_as_silence(read):
         "good": {},
         "pool": {"es": {"label": "Piscina"}},
     }
-    assert (entry.columns["prop_state_key"], entry.columns["count_bedrooms"]) == ("states.good", 0)
+    assert (entry.columns["prop_state_key"], entry.columns["count_bedrooms"]) == ("states.good", None)
     assert (entry.sale.cents, entry.sale.currency, entry.rental) == (0, "EUR", None)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import seeders
 from seeders.loading import file_models, pack_value_types
-from seeders.loading.entry_checks import MAX_ENTRIES
+from seeders.loading.duplicate_checks import MAX_ENTRIES
 from seeders.loading.pack_library import PackLibrary
 from seeders.loading.yaml_reader import MAX_FILE_BYTES
 

@@ -2,11 +2,11 @@
 
 import re
 
-from consumer.store.connection_statements import RESTING
 from consumer.store.migration_runner import MIGRATIONS, runs_in
+from consumer.store.provisioning_statements import RESTING
 from consumer.store.rules_template import Mode, installed_definition, render, unrender
 from statemachine import TRANSITIONS, State
-from statemachine.definition_in_database import DEFINITION, Definition
+from statemachine.machine_definition import DEFINITION, Definition
 from tests.schema_files import SCHEMA, schema_text
 
 LONGER = DEFINITION | Definition(frozenset({("ready", "archived"), ("archived", "live")}))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ops.websites.signup_submission import signup_bodies
+from ops.websites.signups.submission import signup_bodies
 
 NOTHING: dict[str, Any] = {
     "website_id": None,

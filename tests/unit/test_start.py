@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from consumer.broker.topology import Topology
-from consumer.domain.product_states import our_state
+from consumer.domain.existing_product_states import our_state
 from consumer.messages.inbound import decode
 from ops.websites.start_asleep import forecast_started, starts_for
 from ops.websites.verb_registry import START, asleep_text, verb_forecasts, why_not_started

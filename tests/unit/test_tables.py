@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ops.cli.tables import columns as columns_module
+from ops.cli.tables import overview as overview_module
 from ops.cli.tables.columns import print_rows, print_table
 
 COLUMNS = ("group", "websites", "failed from", "first", "example", "error")
@@ -58,3 +59,22 @@ def test_what_does_not_fit_becomes_cards(monkeypatch: pytest.MonkeyPatch, width:
     else:
         assert lines[0].split() == ["message", "id", "subdomain", "seq"]
         assert len(lines) == 1 + len(IDS)
+
+
+@pytest.mark.parametrize("width", [50, 80, 10_000])
+def test_an_overview_fits_and_is_whole(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    """No line is longer than the terminal, and each word stands there, however long a finding is."""
+    finding = "2 failures; broker: topology: " + "queue provisioning.commands is missing, " * 5
+    items = [
+        {"name": name, "level": "fail", "label": label, "text": text, "next": "`provisioner init`"}
+        for name, label, text in (("dead_letters", "dead letters", "1002003004005"), ("doctor", "doctor", finding))
+    ]
+    out = io.StringIO()
+    monkeypatch.setattr(overview_module, "console", Console(width=width, file=out, color_system=None))
+    overview_module.print_overview({"at": "2026-11-30T12:00:01+00:00", "items": items})
+    text = out.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert " ".join(text.split()).count("1002003004005 next: `provisioner init`") == 1
+    assert text.split().count("provisioning.commands") == 5
+    assert "2026-11-30 12:00:01 UTC" in text
+    assert len(text.splitlines()) == 3 or width < 10_000

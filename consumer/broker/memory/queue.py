@@ -33,11 +33,18 @@ class Subscription:
     cancel: Callable[[], None]
     """Called when the queue is deleted."""
     unsettled: int = 0
+    paused: bool = False
+    """Whether its session reads nothing for now."""
 
     @property
     def has_room(self) -> bool:
         """Whether the prefetch allows one more; 0 is no limit, as in AMQP."""
-        return not self.prefetch or self.unsettled < self.prefetch
+        return not self.paused and (not self.prefetch or self.unsettled < self.prefetch)
+
+    def set_paused(self, *, paused: bool) -> None:
+        """Have nothing delivered for now, or again."""
+        self.paused = paused
+        self.queue.schedule_delivery()
 
 
 class MemoryQueue:
@@ -61,19 +68,19 @@ class MemoryQueue:
     def store(self, message: Message) -> None:
         """Add a message at the end."""
         self.ready.append(StoredMessage(message, next(self._positions)))
-        self._schedule_delivery()
+        self.schedule_delivery()
 
     def subscribe(self, subscription: Subscription) -> None:
         """Add a consumer."""
         self._subscriptions.append(subscription)
-        self._schedule_delivery()
+        self.schedule_delivery()
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Deliver nothing more to a consumer."""
         if subscription in self._subscriptions:
             self._subscriptions.remove(subscription)
 
-    def _schedule_delivery(self) -> None:
+    def schedule_delivery(self) -> None:
         """Deliver, one message an iteration of the loop, for as long as a consumer has room."""
         if not self._delivery_scheduled and self.ready and any(each.has_room for each in self._subscriptions):
             self._delivery_scheduled = True
@@ -88,14 +95,14 @@ class MemoryQueue:
                 stored = self.ready.pop(0)
                 self.unsettled.append(stored)
                 subscription.unsettled += 1
-                self._schedule_delivery()
+                self.schedule_delivery()
                 subscription.deliver(stored)
                 return
 
     def ack(self, subscription: Subscription, stored: StoredMessage) -> None:
         """Delete a delivered message."""
         if self._settle(subscription, stored):
-            self._schedule_delivery()
+            self.schedule_delivery()
 
     def nack(self, subscription: Subscription, stored: StoredMessage) -> None:
         """Return a delivered message to its position; past the delivery limit it is dead-lettered, or lost."""
@@ -108,7 +115,7 @@ class MemoryQueue:
         elif self.definition.dead_letter_exchange:
             dead_letter = _with_death_headers(stored.message, self.definition.name)
             self._dead_letter(dead_letter, self.definition.dead_letter_exchange)
-        self._schedule_delivery()
+        self.schedule_delivery()
 
     def _settle(self, subscription: Subscription, stored: StoredMessage) -> bool:
         subscription.unsettled -= 1

@@ -120,6 +120,16 @@ class MemoryConsumer(ConsumerSession):
             subscription.queue.unsubscribe(subscription)
         self._subscriptions.clear()
 
+    def pause(self) -> None:
+        """Have nothing delivered, until `resume`."""
+        for subscription in self._subscriptions:
+            subscription.set_paused(paused=True)
+
+    def resume(self) -> None:
+        """Have what is ready delivered again."""
+        for subscription in self._subscriptions:
+            subscription.set_paused(paused=False)
+
     async def ack_all(self, deliveries: Sequence[Delivery]) -> None:
         """Settle deliveries; they are on their way when this returns."""
         for delivery in deliveries:
@@ -130,10 +140,17 @@ class MemoryConsumer(ConsumerSession):
         for delivery in deliveries:
             self._settle(delivery, MemoryQueue.nack)
 
+    async def nack_unsettled(self) -> None:
+        """Return all that is unsettled."""
+        for tag in list(self._unsettled):
+            self._settle_tag(tag, MemoryQueue.nack)
+
     def _settle(self, delivery: Delivery, settle: Callable[[MemoryQueue, Subscription, StoredMessage], None]) -> None:
-        tag = delivery.tag
-        usable = delivery.session is self and not self.closed.is_set()
-        if not usable or tag not in self._unsettled or tag in self._settling:
+        if delivery.session is self:
+            self._settle_tag(delivery.tag, settle)
+
+    def _settle_tag(self, tag: int, settle: Callable[[MemoryQueue, Subscription, StoredMessage], None]) -> None:
+        if self.closed.is_set() or tag not in self._unsettled or tag in self._settling:
             return
         self._settling.add(tag)
 

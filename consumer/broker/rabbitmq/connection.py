@@ -43,6 +43,21 @@ class FrameReaderTransport(TransportFactory):
         if self._writer is not None:
             self._writer.write(frames)
 
+    def pause(self) -> None:
+        """Read nothing more from the socket. Closed already is fine."""
+        if transport := self._open_transport():
+            transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read from the socket again; where it was not paused, this does nothing."""
+        if transport := self._open_transport():
+            transport.resume_reading()
+
+    def _open_transport(self) -> asyncio.ReadTransport | None:
+        if self._writer is None or self._writer.transport.is_closing():
+            return None
+        return cast("asyncio.ReadTransport", self._writer.transport)
+
     def abort(self) -> None:
         """Close the socket at once, whatever has not been sent. Closed already is fine."""
         if self._writer is not None:
@@ -101,6 +116,14 @@ class RabbitConnection:
             self._socket.write(frames)
         except (RuntimeError, OSError) as error:
             self.start_closing(error)  # aiormq is closing a lost connection's socket, and `_lost` has not run yet
+
+    def pause(self) -> None:
+        """Read nothing more from the socket, deliveries and replies alike."""
+        self._socket.pause()
+
+    def resume(self) -> None:
+        """Read from the socket again."""
+        self._socket.resume()
 
     @asynccontextmanager
     async def rpc(self, what: str, right: Right | None = None) -> AsyncIterator[None]:

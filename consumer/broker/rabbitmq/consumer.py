@@ -20,7 +20,8 @@ class RabbitConsumer(ConsumerSession):
         self.closed = connection.closed
         self._connection = connection
         self._consumer_tags: list[str] = []
-        self._receivers: dict[str, Callable[[Delivery], None]] = {}
+        self._receivers: dict[str, tuple[str, Callable[[Delivery], None]]] = {}
+        """By consumer tag, the queue, and who receives what comes from it."""
         self._unsettled: set[int] = set()
         self._last_tag = 0
         self._in_order = True
@@ -28,22 +29,24 @@ class RabbitConsumer(ConsumerSession):
 
     async def consume(self, queue: str, prefetch: int, on_delivery: Callable[[Delivery], None]) -> None:
         """Start to receive from a queue, with a prefetch of its own."""
-        self._receivers[queue] = on_delivery
+        # The consumer tag is the queue's name where it can be: brokers show it.
+        tag = f"{len(self._consumer_tags)} {queue}"[:255] if queue in self._consumer_tags else queue
+        self._receivers[tag] = (queue, on_delivery)
         async with self._connection.rpc(f"cannot consume {queue}", Right("read", queue)):
             await self._connection.channel.basic_qos(prefetch_count=prefetch)
-            # The consumer tag is the queue's name, so that each delivery says where it comes from.
-            await self._connection.channel.basic_consume(queue, unused_callback, consumer_tag=queue)
-        self._consumer_tags.append(queue)
+            await self._connection.channel.basic_consume(queue, unused_callback, consumer_tag=tag)
+        self._consumer_tags.append(tag)
 
     def _delivered(self, message: ReceivedMessage) -> None:
         receiver = self._receivers.get(message.consumer_tag or "")
         if receiver is None or self.closed.is_set():
             return
-        delivery = _delivery(message, self)
+        queue, on_delivery = receiver
+        delivery = _delivery(message, queue, self)
         self._in_order &= delivery.tag == self._last_tag + 1
         self._last_tag = delivery.tag
         self._unsettled.add(delivery.tag)
-        receiver(delivery)
+        on_delivery(delivery)
 
     async def stop_consuming(self) -> None:
         """Cancel our consumers. On a dead session there is nothing left to stop."""
@@ -53,6 +56,14 @@ class RabbitConsumer(ConsumerSession):
                 if not self.closed.is_set():
                     async with self._connection.rpc("cannot stop consuming"):
                         await self._connection.channel.basic_cancel(consumer_tag)
+
+    def pause(self) -> None:
+        """Read nothing from the socket, until `resume`: what is sent meanwhile stays with the broker."""
+        self._connection.pause()
+
+    def resume(self) -> None:
+        """Read from the socket again."""
+        self._connection.resume()
 
     async def ack_all(self, deliveries: Sequence[Delivery]) -> None:
         """Settle deliveries, each once; they are on their way when this returns, in order with all that follows.
@@ -80,6 +91,12 @@ class RabbitConsumer(ConsumerSession):
             self._connection.write(b"".join(nack_frame(channel, tag) for tag in sorted(tags)))
         else:
             self._connection.write(nack_frame(channel, max(tags), multiple=True))
+
+    async def nack_unsettled(self) -> None:
+        """Return all that is unsettled, in one frame."""
+        tags, self._unsettled = self._unsettled, set()
+        if tags and not self.closed.is_set():
+            self._connection.write(nack_frame(self._connection.channel.number, max(tags), multiple=True))
 
     def _settle(self, deliveries: Sequence[Delivery]) -> set[int]:
         """Return the tags that are still to be settled, each once: settling it again, or on another session, would
@@ -112,7 +129,7 @@ async def unused_callback(_: object) -> None:
     """Do nothing: aiormq requires a callback, but the frame reader intercepts deliveries before it."""
 
 
-def _delivery(message: ReceivedMessage, session: ConsumerSession) -> Delivery:
+def _delivery(message: ReceivedMessage, queue: str, session: ConsumerSession) -> Delivery:
     properties = message.properties
     return Delivery(
         body=b"".join(message.body_parts),
@@ -120,7 +137,7 @@ def _delivery(message: ReceivedMessage, session: ConsumerSession) -> Delivery:
         type=properties.get("message_type") or None,
         exchange=message.exchange,
         routing_key=message.routing_key,
-        queue=message.consumer_tag or "",
+        queue=queue,
         redelivered=message.redelivered,
         headers=properties.get("headers") or {},
         properties={

@@ -62,7 +62,7 @@ def init(*, mode: str | None, finish: bool, remove: bool, yes: bool, as_json: bo
     from consumer.factories import make_broker
 
     if mode == "own":
-        from consumer.store.schema_installation import count_newly_bound
+        from consumer.store.schema_lifecycle import count_newly_bound
 
         if count := run_with_store(settings, count_newly_bound):
             confirm(BINDS.format(count=count), yes=yes)
@@ -96,7 +96,7 @@ def _past_the_pooler(settings: "Settings") -> "Settings":
 async def _make_schema(store: "Store", mode: str | None, *, finish: bool) -> tuple[bool, str]:
     """Make the schema, and say what a person should know of it; return whether all of it is there, and whose database
     it is."""
-    from consumer.store import schema_installation
+    from consumer.store import schema_lifecycle
     from consumer.store.lock_retries import LockWaitError, WaitPolicy
     from consumer.store.migration_runner import MigrationError
     from consumer.store.rules_template import Mode
@@ -112,10 +112,10 @@ async def _make_schema(store: "Store", mode: str | None, *, finish: bool) -> tup
             "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, and name that one in PROVISIONER_DATABASE_URL"
         )
     try:
-        difference = await schema_installation.apply(store, policy=policy, mode=Mode(mode) if mode else None)
+        difference = await schema_lifecycle.apply(store, policy=policy, mode=Mode(mode) if mode else None)
         if finish:
             await _no_workers(store, "--finish", of_this_version=True)
-            await schema_installation.finish(store, policy)
+            await schema_lifecycle.finish(store, policy)
     except (LockWaitError, MigrationError) as error:
         hint = (known_hint(error.__cause__) if error.__cause__ else None) or "nothing is lost"
         fail(f"the schema is not whole: {error} ({hint}); run `provisioner init` again")
@@ -128,16 +128,16 @@ async def _make_schema(store: "Store", mode: str | None, *, finish: bool) -> tup
 
 async def _remove(store: "Store") -> None:
     """Take away what binds others, and say what of version 0.1.0 is left."""
-    from consumer.store import schema_installation
+    from consumer.store import schema_lifecycle
     from consumer.store.lock_retries import LockWaitError, WaitPolicy
     from consumer.store.migration_runner import MigrationError
     from consumer.store.schema_diff import inspect_schema
     from ops.doctor.schema_remarks import removal_remarks
 
-    if "provisioning_workers" not in await schema_installation.lacking(store):
+    if "provisioning_workers" not in await schema_lifecycle.lacking(store):
         await _no_workers(store, "--remove")
     try:
-        await schema_installation.remove(store, WaitPolicy(report=warn))
+        await schema_lifecycle.remove(store, WaitPolicy(report=warn))
     except (LockWaitError, MigrationError) as error:
         fail(f"not all is removed: {error}; run `provisioner init --remove` again")
     async with store.connection() as connection:

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from consumer.messages.foreign_text import printable
 from ops.cli.tables.columns import cell, console, print_rows, time_cell
+from ops.dead_letters.readings import Reading
 from ops.dead_letters.redrive_forecast import PROSPECT_TEXTS, RedriveProspect
 from ops.text.printable import escaped, indented, json_text
 
@@ -15,10 +16,10 @@ MAX_BODY_CHARACTERS = 20_000
 MAX_FORECASTS = 50
 
 
-def print_dead_letters(summaries: Sequence[Mapping[str, Any]], total: int) -> None:
-    """Print dead letters, out of `total`."""
+def print_dead_letters(summaries: Sequence[Mapping[str, Any]], total: int, reading: Reading) -> None:
+    """Print dead letters, out of `total`, and when they were read."""
     if not summaries:
-        console.print("no dead letters")
+        console.print(f"no dead letters ({_read_at(reading)})")
         return
     rows = [
         (
@@ -31,15 +32,14 @@ def print_dead_letters(summaries: Sequence[Mapping[str, Any]], total: int) -> No
         for summary in summaries
     ]
     print_rows(("message id", "failed at", "reason", "website", "error"), rows)
-    if len(summaries) < total:
-        console.print(f"{len(summaries)} of {total} shown")
+    console.print(f"{len(summaries)} of {total} shown, {_read_at(reading)}")
     console.print("once the cause is fixed: provisioner dead-letters redrive MESSAGE_ID …, or --all")
 
 
-def print_groups(groups: Sequence[Mapping[str, Any]]) -> None:
-    """Print dead letters in groups."""
+def print_groups(groups: Sequence[Mapping[str, Any]], reading: Reading) -> None:
+    """Print dead letters in groups, and when they were read."""
     if not groups:
-        console.print("no dead letters")
+        console.print(f"no dead letters ({_read_at(reading)})")
         return
     rows = [
         (
@@ -55,6 +55,7 @@ def print_groups(groups: Sequence[Mapping[str, Any]]) -> None:
         for group in groups
     ]
     print_rows(("group", "dead letters", "reason", "types", "first", "last", "example", "error"), rows)
+    console.print(_read_at(reading))
     console.print("to see what a redrive would come to: provisioner dead-letters redrive --all --group GROUP --dry-run")
 
 
@@ -88,6 +89,11 @@ def print_redrive_forecast(forecast: Mapping[str, Any]) -> None:
         console.print(f"{len(rows)} of {len(forecast['letters'])} shown")
     console.print(cell(forecast["summary"]))
     console.print("nothing was sent: this was a dry run")
+
+
+def _read_at(reading: Reading) -> str:
+    """Return when a list was read, and by whom."""
+    return printable(f"read at {reading.began_at:%H:%M:%S} UTC by {reading.read_by}")
 
 
 def _reason(summary: Mapping[str, Any]) -> Text:

@@ -60,6 +60,7 @@ def print_websites(result: Mapping[str, Any]) -> None:
         (
             str(status["website_id"]),
             cell(status["subdomain"]),
+            time_cell(status["created_at"]),
             state_text(status["state"]),
             cell(status["progress"]),
             str(status["attempts"] or ""),
@@ -67,7 +68,7 @@ def print_websites(result: Mapping[str, Any]) -> None:
         )
         for status in result["websites"]
     ]
-    print_rows(("id", "subdomain", "state", "progress", "attempts", "error"), rows)
+    print_rows(("id", "subdomain", "created", "state", "progress", "attempts", "error"), rows)
     line = Text()
     for state, count in result["states"].items():
         if count:
@@ -112,7 +113,9 @@ def print_explanation(explanation: Mapping[str, Any]) -> None:
     if not explanation["may"]:
         console.print("there is nothing that an operator may do with it now")
     if explanation["dead_letters"] is None:
-        console.print("RabbitMQ does not answer: its dead letters are not known", style="yellow")
+        console.print(
+            "RabbitMQ does not answer, or another tool has them: its dead letters are not known", style="yellow"
+        )
     for action in explanation["actions"]:
         console.print(_action_text(action))
     for each in explanation["dead_letters"] or ():

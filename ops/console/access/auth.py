@@ -15,7 +15,7 @@ from ops.audit.identity_proof import Means, Proof
 from ops.console.access.sessions import Sessions, form_token, session_cookie_name, sign, unsign
 from ops.console.access.settings import ConsoleSettings, comma_separated
 from ops.console.access.tokens import MIN_SECRET, Role, digest_of
-from ops.text.masking import masked
+from ops.text.email_masking import masked
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Renders pages and JSON: HTML made on the server, escaped without exception; a little script keeps pages current."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from fastapi import Request
@@ -9,6 +10,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
 from ops.audit.trail import MAX_REASON_CHARACTERS
+from ops.text.durations import span
 from ops.text.printable import escaped, json_escaped
 
 
@@ -25,7 +27,7 @@ TEMPLATES = Environment(
 TEMPLATES.filters["json_escaped"] = json_escaped
 TEMPLATES.filters["words"] = lambda value: str(value).replace("_", " ")
 TEMPLATES.filters["moment"] = lambda value: str(value or "–")[:19].replace("T", " ")
-UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+TEMPLATES.filters["span"] = span
 
 
 class Viewer(Protocol):
@@ -39,15 +41,6 @@ class Viewer(Protocol):
         """Return a value as they may see it."""
 
 
-def span(seconds: float) -> str:
-    """Return a length of time in the largest unit that it fills."""
-    size, unit = next(((size, unit) for size, unit in UNITS if seconds >= size), (0.001, "ms"))
-    return f"{seconds / size:.3g} {unit}"
-
-
-TEMPLATES.filters["span"] = span
-
-
 class PrintableJSON(JSONResponse):
     """JSON in which all but ASCII is escaped, so that any program can print it on a terminal safely."""
 
@@ -58,14 +51,24 @@ class PrintableJSON(JSONResponse):
 
 
 def render(request: Request, template: str, person: Viewer | None, status: int = 200, **values: Any) -> HTMLResponse:
-    """Return a page as this person may see it; its forms carry the token of their session."""
-    shown = person.view(values) if person else values
+    """Return a page as this person may see it, with the status of the service as it is known; its forms carry the token
+    of their session.
+    """
+    overview = getattr(request.state, "overview", None) if person else None
+    shown = person.view(values | {"overview": overview}) if person else values
     text = TEMPLATES.get_template(template).render(
         person=person,
         operator=person is not None and person.is_operator,
         csrf=request.app.state.context.authenticator.form_token(person) if person else "",
         path=request.url.path,
+        numbers=_numbers(overview or {}),
         max_reason_length=MAX_REASON_CHARACTERS,
         **shown,
     )
     return HTMLResponse(text, status)
+
+
+def _numbers(overview: Mapping[str, Any]) -> dict[str, int | None]:
+    """Return what stands beside links of the navigation."""
+    numbers = {name: overview.get(name) for name in ("failed", "dead_letters")}
+    return numbers | {"workers": (overview.get("workers") or {}).get("live")}

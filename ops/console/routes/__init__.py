@@ -14,6 +14,7 @@ from ops.console.routes import (
     overview,
     progress,
     session,
+    signups,
     websites,
     workers,
 )
@@ -38,7 +39,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 BEARER = Security(HTTPBearer(scheme_name="token", auto_error=False))
 """For the API's description alone: the person is authenticated by `ops.console.routes.authorization.Requires`."""
 BOTH = (websites, failed_websites, dead_letters, workers, operator_actions, doctor, overview)
-WITH_API, WITH_PAGES = (progress, *BOTH), (session, *BOTH)
+WITH_API, WITH_PAGES = (progress, signups, *BOTH), (session, *BOTH)
 """The resources that have routes under /api, and those that have pages. Of two routes that fit a path the first
 answers, so `progress` stands before the verbs of websites."""
 

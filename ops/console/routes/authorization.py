@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, HTTPException, Request
 
 from ops.console.access.auth import Person
-from ops.console.access.quotas import holder_of
+from ops.console.access.concurrency_limits import holder_of
 from ops.console.access.tokens import Role
 from ops.console.context import context_of
 
@@ -36,6 +36,10 @@ class Requires:
             request.state.claimed = None
             raise HTTPException(401, UNKNOWN)
         request.state.person = person
+        if not request.url.path.startswith("/api/"):
+            # Every page shows it; what is sent by a form is answered with the last one.
+            feed = context.overview
+            request.state.overview = feed.latest if request.method == "POST" else await feed.current()
         if person.role not in self._roles:
             raise HTTPException(403, f"{person.role} may not do this: {' or '.join(self._roles)} may")
         return person
@@ -44,3 +48,5 @@ class Requires:
 Reader = Annotated[Person, Depends(Requires(Role.READER, Role.OPERATOR))]
 """Whoever may read; operators may all that readers may."""
 Operator = Annotated[Person, Depends(Requires(Role.OPERATOR))]
+SignupSystem = Annotated[Person, Depends(Requires(Role.SIGNUP, Role.OPERATOR))]
+"""The signup system, and operators in its place."""

@@ -1,128 +1,48 @@
 """Dead letters: listed, grouped, shown, forecast and exported; sent back, edited and discarded."""
 
 import re
+from functools import partial
+from tempfile import TemporaryFile
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import RedirectResponse
-from pydantic import BaseModel, BeforeValidator
+from fastapi.responses import RedirectResponse, StreamingResponse
+from starlette.background import BackgroundTask
 
+from consumer.broker.protocol import Delivery
+from consumer.messages.foreign_text import printable
 from ops.audit.trail import AuditTrail
 from ops.console.access.auth import Person
 from ops.console.context import Console, Context
 from ops.console.pages.rendering import render
 from ops.console.routes.authorization import Operator, Reader
-from ops.console.routes.inputs import ApiRoute, OptionalLine, OptionalWhole, Posted, Reason, typed_query, verb_in_path
+from ops.console.routes.dead_letter_models import (
+    MAX_LISTED,
+    ActionRequest,
+    ActionResult,
+    DeadLetter,
+    DeadLetterGroup,
+    RedriveForecast,
+    WantedDeadLetters,
+    WholeDeadLetter,
+)
+from ops.console.routes.inputs import ApiRoute, Posted, typed_query, verb_in_path
 from ops.dead_letters import actions as dead_letter_actions
 from ops.dead_letters import queries, redrive_forecast
-from ops.dead_letters.edited_messages import EditRefusedError
-from ops.dead_letters.queries import DeadLetterFilter, DeadLetterList
-from ops.dead_letters.reader_view import for_readers
+from ops.dead_letters.edited_copies import EditRefusedError
+from ops.dead_letters.listing import DeadLetterListing
+from ops.dead_letters.reader_redaction import for_readers
 from ops.errors import InvalidInputError, NotFoundError
 from ops.text.printable import escaped, indented, json_text
 
-api, pages, MAX_LISTED = APIRouter(route_class=ApiRoute), APIRouter(), 500
+api, pages = APIRouter(route_class=ApiRoute), APIRouter()
 AGES = (("3600", "1 hour"), ("7200", "2 hours"), ("86400", "1 day"), ("604800", "1 week"))
 DONE_TEXTS = {"redrive": "sent back", "discard": "discarded", "edit": "edited and sent back"}
+CHUNK_BYTES = 1 << 16
+"""Of an export, in memory at once."""
 DONE = re.compile(rf"[0-9]{{1,6}} ({'|'.join(DONE_TEXTS.values())})")
 """What the page says of an action that is done. It comes by the address, so it may say nothing else."""
-
-
-class WantedDeadLetters(BaseModel):
-    """Which dead letters are meant; what is left out or empty asks for nothing."""
-
-    message_ids: Annotated[
-        list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value or [])
-    ] = []
-    message_id: str | None = None
-    reason: OptionalLine = None
-    type: OptionalLine = None
-    website_id: OptionalWhole = None
-    text: OptionalLine = None
-    older_seconds: OptionalWhole = None
-    newer_seconds: OptionalWhole = None
-    group: OptionalLine = None
-
-    @property
-    def filter(self) -> DeadLetterFilter:
-        """The same, as the queries take it."""
-        ids = self.message_ids or ([self.message_id] if self.message_id else [])
-        return DeadLetterFilter(
-            frozenset(ids), self.reason, self.type, self.website_id, self.text, self.older_seconds, self.newer_seconds,
-            self.group,
-        )  # fmt: skip
-
-    async def find(self, context: Context, person: Person) -> DeadLetterList:
-        """Return the letters, each still where it is, the latest first. What only operators may read, only they may
-        search. Raises LeaseHeldError."""
-        return await queries.find_dead_letters(context.broker, context.namespace, self.filter, whole=person.is_operator)
-
-
-class ActionRequest(WantedDeadLetters):
-    """What is done to which dead letters, and why; `all` where no filter is named, `seen` out of a forecast."""
-
-    why: Reason
-    all: Annotated[bool, BeforeValidator(lambda value: value in (True, "true", "on"))] = False
-    seen: OptionalLine = None
-    body: Annotated[str, BeforeValidator(lambda value: str(value or ""))] = ""
-
-
-class DeadLetter(BaseModel, extra="allow"):
-    """A dead letter without its body."""
-
-    message_id: str | None
-    type: str | None
-    website_id: int | None
-    reason: str
-    error: str | None
-    source_queue: str | None
-    failed_at: str | None
-    bytes: int
-
-
-class ForecastDeadLetter(DeadLetter):
-    """A dead letter, and what it would come to if it were sent back; `contract`: what is wrong with it."""
-
-    prospect: str
-    about: str
-    contract: str | None
-
-
-class WholeDeadLetter(ForecastDeadLetter):
-    """A dead letter with all that is needed to send it again; `body`, or `body_base64` where it is no text."""
-
-    queue: str
-    headers: dict[str, Any]
-    properties: dict[str, Any]
-
-
-class DeadLetterGroup(BaseModel, extra="allow"):
-    """Dead letters of one reason and cause."""
-
-    group: str
-    reason: str
-    cause: str
-    letters: int
-    types: list[str | None]
-    first_at: str | None
-    last_at: str | None
-    example: str | None
-
-
-class RedriveForecast(BaseModel):
-    """What dead letters would come to; `seen` names them, for an action on these and no others."""
-
-    summary: str
-    seen: str
-    letters: list[ForecastDeadLetter]
-
-
-class ActionResult(BaseModel):
-    """What was done to which dead letters."""
-
-    verb: str
-    letters: list[dict[str, Any]]
 
 
 PathVerb = Annotated[str, verb_in_path(DONE_TEXTS)]
@@ -131,35 +51,43 @@ Wanted = Annotated[WantedDeadLetters, Query()]
 
 
 @api.get("/dead-letters", response_model=list[DeadLetter])
-async def list_dead_letters(context: Console, person: Reader, wanted: Wanted) -> Any:
-    """Return dead letters, the latest first, without their bodies."""
-    found = await wanted.find(context, person)
-    return person.view([queries.summarize(letter) for letter in found.deliveries[:MAX_LISTED]])
+async def list_dead_letters(context: Console, person: Reader, wanted: Wanted, response: Response) -> Any:
+    """Return dead letters, the latest first, without their bodies; the header x-read-at says when they were read."""
+    found = await wanted.listing(context, person)
+    _add_reading(response, found)
+    return person.view(found.letters)
 
 
 @pages.get("/dead-letters")
 async def dead_letters_page(
     request: Request, context: Console, person: Reader, wanted: Wanted, done: str = ""
 ) -> Response:
-    """Show dead letters in groups and by filters; each stays where it is."""
-    found = await wanted.find(context, person)
-    letters = [queries.summarize(letter) for letter in found.deliveries]
+    """Show dead letters in groups and by filters; with `forecast=1`, what they would come to, too."""
+    found = await wanted.listing(context, person, grouped=True)
     asked = typed_query(request, WantedDeadLetters)
-    rule = context.settings.owner_by_id
-    forecast = await redrive_forecast.forecast_redrive(context.store, found.deliveries, rule) if letters else []
+    summary = None
+    if "forecast" in request.query_params and found.total:
+        summary = redrive_forecast.redrive_summary((await wanted.forecast(context, person)).letters)
     return render(
-        request, "dead_letters.html", person, letters=letters[:MAX_LISTED], total=len(letters),
-        beyond=found.beyond_limit, groups=queries.group_dead_letters(letters), ages=AGES, asked=asked,
-        forecast=redrive_forecast.redrive_summary(forecast), query=urlencode(asked),
-        seen=queries.selection_digest(found.deliveries), done=done if DONE.fullmatch(done) else None,
+        request, "dead_letters.html", person, letters=found.letters, total=found.total, reading=found.reading,
+        groups=found.groups, ages=AGES, asked=asked, forecast=summary, query=urlencode(asked), seen=found.seen,
+        done=done if DONE.fullmatch(done) else None,
     )  # fmt: skip
 
 
 @api.get("/dead-letters/groups", response_model=list[DeadLetterGroup])
-async def group_dead_letters(context: Console, person: Reader, wanted: Wanted) -> Any:
-    """Return dead letters in groups by reason and cause."""
-    found = await wanted.find(context, person)
-    return person.view(queries.group_dead_letters([queries.summarize(letter) for letter in found.deliveries]))
+async def group_dead_letters(context: Console, person: Reader, wanted: Wanted, response: Response) -> Any:
+    """Return dead letters in groups by reason and cause; the header x-read-at says when they were read."""
+    found = await wanted.listing(context, person, grouped=True)
+    _add_reading(response, found)
+    return person.view(found.groups)
+
+
+def _add_reading(response: Response, found: DeadLetterListing) -> None:
+    """Say in the headers when dead letters were read, and why that was not now."""
+    response.headers["x-read-at"] = found.reading.began_at.isoformat()
+    if found.reading.note:
+        response.headers["x-read-note"] = printable(found.reading.note).encode("ascii", "replace").decode()
 
 
 @api.get("/dead-letters/letter", response_model=WholeDeadLetter)
@@ -175,7 +103,7 @@ async def dead_letter_page(request: Request, context: Console, person: Reader, m
 
 
 async def _dead_letter_page(
-    request: Request, context: Context, person: Person, message_id: str, *, typed: str | None = None,
+    request: Request, context: Context, person: Person, message_id: str, *, typed: ActionRequest | None = None,
     refused: str | None = None,
 ) -> Response:  # fmt: skip
     letter = await _whole(context, person, message_id)
@@ -192,7 +120,7 @@ async def _dead_letter_page(
 async def _whole(context: Context, person: Person, message_id: str) -> dict[str, Any]:
     """Return one dead letter whole, with what it would come to. Raises NotFoundError."""
     wanted = WantedDeadLetters(message_id=message_id)
-    found = (await wanted.find(context, person)).deliveries if message_id else []
+    found = await _find(context, person, wanted) if message_id else []
     if not found:
         raise NotFoundError(f"there is no dead letter {message_id[:100]}")
     (forecast,) = await redrive_forecast.forecast_redrive(context.store, found[:1], context.settings.owner_by_id)
@@ -200,18 +128,18 @@ async def _whole(context: Context, person: Person, message_id: str) -> dict[str,
     return letter if person.is_operator else for_readers(letter)
 
 
+async def _find(context: Context, person: Person, wanted: WantedDeadLetters) -> list[Delivery]:
+    """Return dead letters whole, the latest first. Raises LeaseHeldError."""
+    whole = person.is_operator
+    return (await queries.find_dead_letters(context.broker, context.namespace, wanted.filter, whole=whole)).deliveries
+
+
 @api.get("/dead-letters/forecast", response_model=RedriveForecast)
 async def forecast_redrive(context: Console, person: Reader, wanted: Wanted) -> Any:
     """Return what dead letters would come to if they were sent back."""
-    found = await wanted.find(context, person)
-    forecast = await redrive_forecast.forecast_redrive(context.store, found.deliveries, context.settings.owner_by_id)
-    return person.view(
-        {
-            "summary": redrive_forecast.redrive_summary(forecast),
-            "seen": queries.selection_digest(found.deliveries),
-            "letters": forecast[:MAX_LISTED],
-        }
-    )
+    found = await wanted.forecast(context, person)
+    summary = redrive_forecast.redrive_summary(found.letters)
+    return person.view({"summary": summary, "seen": found.seen, "letters": found.letters[:MAX_LISTED]})
 
 
 @api.get(
@@ -221,13 +149,19 @@ async def forecast_redrive(context: Console, person: Reader, wanted: Wanted) -> 
 )
 async def export_dead_letters(context: Console, person: Operator, wanted: Wanted) -> Response:
     """Return dead letters whole, a JSON object a line, with all that is needed to send them again."""
-    found = await wanted.find(context, person)
     trail = AuditTrail(context.store, person.actor, proof=person.proof)
-    await dead_letter_actions.record_export(trail, found.deliveries)
-    lines = (f"{json_text(queries.full_record(letter, context.namespace))}\n" for letter in found.deliveries)
-    return Response(
-        "".join(lines), media_type="application/x-ndjson",
-        headers={"content-disposition": 'attachment; filename="dead-letters.ndjson"'},
+    file = TemporaryFile()  # noqa: SIM115 - it is closed once it is sent; until then it has no name, and is ours alone
+    try:
+        await dead_letter_actions.write_export(context.broker, context.namespace, wanted.filter, trail, file)
+        length = file.tell()
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return StreamingResponse(
+        iter(partial(file.read, CHUNK_BYTES), b""), media_type="application/x-ndjson",
+        headers={"content-disposition": 'attachment; filename="dead-letters.ndjson"', "content-length": str(length)},
+        background=BackgroundTask(file.close),
     )  # fmt: skip
 
 
@@ -252,7 +186,7 @@ async def act_on_dead_letters_by_page(
         if verb != "edit":
             raise
         return await _dead_letter_page(
-            request, context, person, action.message_id or "", typed=action.body, refused=str(refusal)
+            request, context, person, action.message_id or "", typed=action, refused=str(refusal)
         )
     done = urlencode({"done": f"{len(letters)} {DONE_TEXTS[verb]}"})
     return RedirectResponse(f"/dead-letters?{done}", 303)

@@ -15,10 +15,11 @@ api, pages = APIRouter(route_class=ApiRoute), APIRouter()
 
 
 class DoctorReport(BaseModel, extra="allow"):
-    """The findings, how many there are of each level, and the worst."""
+    """The findings, how many there are of each level, the worst, and when they were complete."""
 
     worst: str
     counts: dict[str, int]
+    checked_at: str
     seconds: float
     findings: list[dict[str, Any]]
 

@@ -7,11 +7,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
 from ops.console.access.audit_lines import log_done
-from ops.console.access.auth import Person
-from ops.console.access.quotas import CUSTOMER, Holder
+from ops.console.access.concurrency_limits import CUSTOMER, Holder
 from ops.console.access.tokens import Role
 from ops.console.context import Console, context_of
-from ops.console.routes.authorization import Requires
+from ops.console.routes.authorization import Requires, SignupSystem
 from ops.console.routes.inputs import ApiRoute, Posted, WebsiteId, Whole
 from ops.errors import NotFoundError
 from ops.websites.customer_progress import progress_of_absent
@@ -66,7 +65,6 @@ class FollowToken(BaseModel):
 
 
 PostedRequest = Annotated[FollowTokenRequest, Depends(Posted(FollowTokenRequest))]
-SignupSystem = Annotated[Person, Depends(Requires(Role.SIGNUP, Role.OPERATOR))]
 anybody_signed_in = Requires(Role.SIGNUP, Role.READER, Role.OPERATOR)
 
 
@@ -106,7 +104,7 @@ async def stream_progress(request: Request, context: Console, website_id: Follow
     context.quotas.reserve_stream(request, website_id)
     found = await context.broadcaster.progress([website_id])
     progress = found.get(website_id) or progress_of_absent(website_id, context.settings.base_domain)
-    return context.broadcaster.response(website_id, "provisioning", progress)
+    return context.broadcaster.response(website_id, {"provisioning": progress})
 
 
 @api.post("/websites/{website_id:int}/follow-token", response_model=FollowToken, status_code=201)

@@ -8,8 +8,8 @@ from fastapi.responses import RedirectResponse
 
 from ops.console.access.audit_lines import log_sign_in, log_sign_out
 from ops.console.access.auth import client_address
+from ops.console.access.concurrency_limits import holder_of
 from ops.console.access.cross_site import refuse_cross_site_login
-from ops.console.access.quotas import holder_of
 from ops.console.access.tokens import Role
 from ops.console.context import Console
 from ops.console.pages.rendering import render

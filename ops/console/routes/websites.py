@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, BeforeValidator, Field
 
-from consumer.domain.product_states import LockedState, locked_state, our_state
+from consumer.domain.existing_product_states import LockedState, locked_state, our_state
 from ops.console.access.auth import Person
 from ops.console.context import Console, Context
 from ops.console.pages.rendering import render
@@ -89,6 +89,7 @@ class WebsiteStatus(BaseModel, extra="allow"):
     next_attempt_at: str | None
     auto_go_live: bool
     skip_properties: bool
+    created_at: str
     started_at: str | None
     completed_at: str | None
     failed_at: str | None
@@ -112,7 +113,7 @@ class WebsiteDetails(WebsiteStatus):
 
 
 class Explanation(BaseModel, extra="allow"):
-    """Why a website is where it is. `dead_letters` is null where RabbitMQ is away."""
+    """Why a website is where it is. `dead_letters` is null where they cannot be read now."""
 
     status: WebsiteStatus
     guard: dict[str, Any] | None

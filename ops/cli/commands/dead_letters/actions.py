@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from ops.cli.commands.dead_letters.listing import absence_of, exit_on_refusal, filter_options, find_or_exit
+from ops.cli.commands.dead_letters.listing import (
+    absence_of,
+    exit_on_refusal,
+    filter_options,
+    find_or_exit,
+    print_beyond,
+)
 from ops.cli.options import actor_option, json_option, yes_option
 from ops.cli.output import confirm, fail, print_result, warn
 from ops.cli.runtime import run_with_store, settings_or_exit
@@ -50,13 +56,14 @@ def redrive_dead_letters(
       provisioner dead-letters redrive --all --reason unknown_website --why "the rows are there now"
     """
     settings, selected = _selected_or_exit(**selection)
-    forecast = _forecast(settings, selected)
     from ops.cli.tables.dead_letters import print_redrive_forecast
     from ops.dead_letters.actions import redrive
+    from ops.dead_letters.redrive_forecast import redrive_summary
 
+    forecast = {"summary": redrive_summary(selected), "letters": selected}
     if dry_run:
         print_result(forecast, as_json=as_json, table=print_redrive_forecast)
-        _exit_if_missing(selection, forecast["letters"])
+        _exit_if_missing(selection, selected)
         return
     confirm(f"send back dead letters, {forecast['summary']}", yes=yes or not selected)
     sent = _carry_out(settings, selected, redrive, actor, why)
@@ -117,7 +124,7 @@ def edit_dead_letter(
         fail(absence_of(message_id))
     new_body, copy = _edited_copy(settings, found[0], body.read() if body else None)
     if dry_run:
-        print_result(_forecast(settings, [copy]), as_json=as_json, table=print_redrive_forecast)
+        print_result(_forecast_copy(settings, copy), as_json=as_json, table=print_redrive_forecast)
         return
 
     broker, namespace = make_broker(settings), settings.namespace
@@ -136,8 +143,8 @@ def edit_dead_letter(
 
 def _selected_or_exit(
     *, message_ids: tuple[str, ...], every: bool, limit: int | None, **filters: Any
-) -> "tuple[Settings, list[Delivery]]":
-    """Return the settings and the selected dead letters, the oldest first; those that come later are not acted on.
+) -> "tuple[Settings, list[dict[str, Any]]]":
+    """Return the settings and forecasts of the selected dead letters, the oldest first; later ones are not acted on.
 
     It ends where neither ids nor --all are given: nothing of this happens to all by mistake.
     """
@@ -148,30 +155,39 @@ def _selected_or_exit(
     if not message_ids and not every:
         fail("name message ids, or say --all (with --reason, --type, --website, … only those)", EXIT_USAGE)
     settings = settings_or_exit()
-    selection = DeadLetterFilter(message_ids=frozenset(message_ids), **filters)
-    return settings, find_or_exit(settings, selection)[::-1][:limit]
+    from consumer.factories import make_broker
+    from ops.dead_letters.selection_forecast import SelectionForecast, forecast_selection
+
+    broker, selection = make_broker(settings), DeadLetterFilter(message_ids=frozenset(message_ids), **filters)
+    with exit_on_refusal():
+        found: SelectionForecast = run_with_store(
+            settings,
+            lambda store: forecast_selection(store, broker, settings.namespace, selection, settings.owner_by_id),
+        )
+    print_beyond(found.beyond_limit)
+    return settings, found.letters[::-1][:limit]
 
 
-def _forecast(settings: "Settings", deliveries: "list[Delivery]") -> dict[str, Any]:
+def _forecast_copy(settings: "Settings", copy: "Delivery") -> dict[str, Any]:
     from ops.dead_letters.redrive_forecast import forecast_redrive, redrive_summary
 
-    forecasts = run_with_store(settings, lambda store: forecast_redrive(store, deliveries, settings.owner_by_id))
+    forecasts = run_with_store(settings, lambda store: forecast_redrive(store, [copy], settings.owner_by_id))
     return {"summary": redrive_summary(forecasts), "letters": forecasts}
 
 
 def _carry_out(
-    settings: "Settings", deliveries: "list[Delivery]", action: Action, actor: str, why: str | None
+    settings: "Settings", selected: list[dict[str, Any]], action: Action, actor: str, why: str | None
 ) -> list[dict[str, Any]]:
-    """Redrive or discard the dead letters that were found, and return summaries of them."""
+    """Redrive or discard the dead letters that were selected, and return summaries of them."""
     from consumer.factories import make_broker
     from ops.audit.identity_proof import local_proof
     from ops.audit.trail import AuditTrail
     from ops.dead_letters.queries import DeadLetterFilter
 
-    if not deliveries:
+    if not selected:
         return []
     broker, namespace = make_broker(settings), settings.namespace
-    selection = DeadLetterFilter(message_ids=frozenset(str(delivery.message_id) for delivery in deliveries))
+    selection = DeadLetterFilter(message_ids=frozenset(str(letter["message_id"]) for letter in selected))
     with exit_on_refusal():
         done: list[dict[str, Any]] = run_with_store(
             settings,
@@ -183,7 +199,7 @@ def _carry_out(
 def _edited_copy(settings: "Settings", delivery: "Delivery", given: bytes | None) -> "tuple[bytes, Delivery]":
     """Return the new body and the copy that it makes; who edits it by hand may correct it until it is accepted."""
     from consumer.broker.topology import Topology
-    from ops.dead_letters.edited_messages import EditRefusedError, edited_message
+    from ops.dead_letters.edited_copies import EditRefusedError, edited_message
     from ops.dead_letters.redriven_messages import as_redelivered
 
     draft = delivery.body.decode(errors="replace")

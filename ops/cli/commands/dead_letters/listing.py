@@ -4,12 +4,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from ops.cli.options import default_actor, json_option, parse_duration, website_id_type
-from ops.cli.output import fail, print_result
+from ops.cli.output import fail, print_result, warn
 from ops.cli.runtime import run_async, run_with_store, settings_or_exit
 from ops.errors import EXIT_FAILED
 
@@ -38,7 +39,7 @@ def filter_options(command: Callable[..., None]) -> Callable[..., None]:
 def exit_on_refusal() -> Iterator[None]:
     """End with one line where dead letters cannot be leased, are not those that were seen, or may not be edited."""
     from ops.dead_letters.actions import SelectionChangedError
-    from ops.dead_letters.edited_messages import EditRefusedError
+    from ops.dead_letters.edited_copies import EditRefusedError
     from ops.dead_letters.lease import LeaseHeldError
 
     try:
@@ -48,16 +49,20 @@ def exit_on_refusal() -> Iterator[None]:
 
 
 def find_or_exit(settings: "Settings", selection: "DeadLetterFilter") -> "list[Delivery]":
-    """Return the selected dead letters, the latest first; print how many the queue has beyond the limit of a lease."""
+    """Return the selected dead letters whole, the latest first."""
     from consumer.factories import make_broker
     from ops.dead_letters.queries import find_dead_letters
 
     with exit_on_refusal():
         found: DeadLetterList = run_async(find_dead_letters(make_broker(settings), settings.namespace, selection))
-    if found.beyond_limit:
-        more = f"{found.beyond_limit} more are beyond the limit of one lease; redrive or discard these first"
-        click.echo(f"provisioner: {more}", err=True)
+    print_beyond(found.beyond_limit)
     return found.deliveries
+
+
+def print_beyond(beyond_limit: int) -> None:
+    """Print how many dead letters the queue has beyond the limit of a lease."""
+    if beyond_limit:
+        warn(f"{beyond_limit} more are beyond the limit of one lease; redrive or discard these first")
 
 
 def absence_of(*message_ids: str) -> str:
@@ -84,14 +89,28 @@ def list_dead_letters(*, limit: int, grouped: bool, as_json: bool, **filters: An
       provisioner dead-letters list --grouped
     """
     settings = settings_or_exit()
+    from consumer.factories import make_broker
     from ops.cli.tables.dead_letters import print_dead_letters, print_groups
-    from ops.dead_letters.queries import DeadLetterFilter, group_dead_letters, summarize
+    from ops.dead_letters.listing import DeadLetterListing, read_listing
+    from ops.dead_letters.queries import DeadLetterFilter
 
-    found = [summarize(delivery) for delivery in find_or_exit(settings, DeadLetterFilter(**filters))]
+    broker, selection, read_by = make_broker(settings), DeadLetterFilter(**filters), default_actor()
+    with exit_on_refusal():
+        found: DeadLetterListing = run_with_store(
+            settings,
+            lambda store: read_listing(
+                store, broker, settings.namespace, selection, read_by=read_by, limit=limit, grouped=grouped
+            ),
+        )
+    reading = found.reading
+    print_beyond(reading.beyond_limit)
+    if reading.note:
+        warn(f"as read at {reading.began_at:%Y-%m-%d %H:%M:%S} UTC by {reading.read_by}: {reading.note}")
     if grouped:
-        print_result(group_dead_letters(found)[:limit], as_json=as_json, table=print_groups)
+        print_result(found.groups[:limit], as_json=as_json, table=lambda shown: print_groups(shown, reading))
     else:
-        print_result(found[:limit], as_json=as_json, table=lambda shown: print_dead_letters(shown, len(found)))
+        total = found.total
+        print_result(found.letters, as_json=as_json, table=lambda shown: print_dead_letters(shown, total, reading))
 
 
 @dead_letters.command("show")
@@ -127,27 +146,50 @@ def export_dead_letters(*, output: Path | None, as_json: bool, **filters: Any) -
     Example: provisioner dead-letters export --output letters.ndjson
     """
     settings = settings_or_exit()
+    from consumer.factories import make_broker
     from ops.audit.identity_proof import local_proof
     from ops.audit.trail import AuditTrail
-    from ops.dead_letters.actions import record_export
-    from ops.dead_letters.queries import DeadLetterFilter, full_record
-    from ops.text.printable import json_text
+    from ops.dead_letters.actions import write_export
+    from ops.dead_letters.queries import DeadLetterFilter
 
-    found = find_or_exit(settings, DeadLetterFilter(**filters))
-
+    broker, namespace, selection = make_broker(settings), settings.namespace, DeadLetterFilter(**filters)
     proof, actor = local_proof(settings), default_actor()
-    run_with_store(settings, lambda store: record_export(AuditTrail(store, actor, proof=proof), found))
-    lines = "".join(f"{json_text(full_record(delivery, settings.namespace))}\n" for delivery in found)
-    if output is None:
-        click.echo(lines, nl=False)
+    with _new_file(output) as file:
+        with exit_on_refusal():
+            count, beyond_limit = run_with_store(
+                settings,
+                lambda store: write_export(broker, namespace, selection, AuditTrail(store, actor, proof=proof), file),
+            )
+        if output is None:
+            file.seek(0)
+            for line in file:
+                click.echo(line, nl=False)
+    print_beyond(beyond_limit)
+    if output is not None:
+        result = {"dead_letters": count, "output": str(output)}
+        text = f"{count} dead letter{'' if count == 1 else 's'} written to {output}"
+        print_result(result, as_json=as_json, table=lambda _: click.echo(text))
+
+
+@contextmanager
+def _new_file(path: Path | None) -> "Iterator[IO[bytes]]":
+    """Yield a new file that is its owner's alone, or one without a name; the new one is deleted where this fails."""
+    if path is None:
+        with TemporaryFile() as file:
+            yield file
         return
     try:
-        with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(lines)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        fail(f"{output} is there already; name another file", EXIT_FAILED)
+        fail(f"{path} is there already; name another file", EXIT_FAILED)
     except OSError as error:
-        fail(f"{output} cannot be written: {error.strerror}", EXIT_FAILED)
-    result = {"dead_letters": len(found), "output": str(output)}
-    text = f"{len(found)} dead letter{'' if len(found) == 1 else 's'} written to {output}"
-    print_result(result, as_json=as_json, table=lambda _: click.echo(text))
+        fail(f"{path} cannot be written: {error.strerror}", EXIT_FAILED)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        fail(f"{path} cannot be written: {error.strerror}", EXIT_FAILED)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from consumer.domain.product_states import LockedState, locked_state, our_state
+from consumer.domain.existing_product_states import LockedState, locked_state, our_state
 from ops.cli.options import json_option
 from ops.cli.output import print_result
 from ops.cli.runtime import run_with_store, settings_or_exit, website_ids_or_exit

@@ -62,7 +62,7 @@ def submit(*, as_json: bool, wait: bool, timeout_seconds: float, **options: Any)
     from ops.audit.identity_proof import local_proof
     from ops.audit.trail import AuditTrail
     from ops.cli.tables.submitted import print_submitted, print_waited
-    from ops.websites.signup_submission import publish_signups, signup_bodies, wait_for_signups
+    from ops.websites.signups.submission import publish_signups, signup_bodies, wait_for_signups
     from ops.workers.queries import known_workers, reason_for_no_work
 
     try:

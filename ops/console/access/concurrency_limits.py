@@ -1,4 +1,5 @@
-"""Quotas: how many requests and event streams may be under way at once: in all, of one person or token, on one website.
+"""Limits of concurrency (quotas): how many requests and event streams may be under way at once: in all, of one person
+or token, on one website.
 
 A place is reserved before anything is awaited, and is free again when the answer has ended. Whoever is not known yet
 needs none: they are answered without a query, and the limit on connections holds for them.

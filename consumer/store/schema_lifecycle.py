@@ -17,7 +17,7 @@ from consumer.store.migration_runner import RULE_KINDS, MigrationRunner
 from consumer.store.rules_template import PRODUCTS_OWN, Mode
 from consumer.store.schema_diff import COPYING, RENAMED, SQL, Difference, inspect_schema
 from seeders.sql_loader import read_statements
-from statemachine.definition_in_database import DEFINITION, Definition
+from statemachine.machine_definition import DEFINITION, Definition
 
 COUNT = "SELECT count(*) FROM pwb_websites"
 REMOVALS = read_statements("consumer.store.migrations.removals")

@@ -1,4 +1,4 @@
-"""The statements of one connection, whoever has it: `Queries` reads, `Transaction` locks and writes as well.
+"""The statements by which websites are read, locked and written: `Queries` reads, `Transaction` does all three.
 
 Values in and out; it decides nothing.
 """
@@ -6,11 +6,11 @@ Values in and out; it decides nothing.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from consumer.domain.product_states import KNOWN, LOCKED_STATES
+from consumer.domain.existing_product_states import KNOWN, LOCKED_STATES
 from consumer.domain.records import Attempt, Claim, Locked, LogRow, Move, StoredOwners, Website
 from seeders.seeding import read_facts
 from seeders.sql_loader import read_statements
@@ -225,11 +225,16 @@ def website_of(record: Mapping[str, Any]) -> Website:
         attempts=record["provisioning_attempts"],
         request=json.loads(record["provisioning_request"] or "{}"),
         requested=record["provisioning_request"] is not None,
-        created_at=record["created_at"],
+        created_at=_in_utc(record["created_at"]),
         has_due_time=record["provisioning_due_at"] is not None,
         last_state=record["last_to_state"],
         last_actor=record["last_actor"],
     )
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Return a time with its zone: the existing product's columns have none, and hold UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def row_of(record: Mapping[str, Any]) -> LogRow:

@@ -1,4 +1,4 @@
-"""What holds for the entries of every file of a seed pack: how many there may be, and that each stands there once."""
+"""Refuses entries of a seed pack that stand there twice, and more of them than a file may have."""
 
 from collections.abc import Iterable, Sized
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which states are the machine's: the existing product has others of its own (docs/decisions/0007)."""
+"""The states that only the existing product has, and which states are the machine's (docs/decisions/0007)."""
 
 from enum import StrEnum
 from types import MappingProxyType
@@ -26,7 +26,10 @@ LOCKED_MESSAGES = MappingProxyType(
     }
 )
 """The sentence that a customer sees."""
-NOT_OURS = "In a state of the existing product's own; this service does not move it"
+NOT_OURS = "it is in a state of the existing product's own; this service does not move it"
+"""Why nothing is sent to a website, nor moved."""
+UNKNOWN_MESSAGE = "In a state of the existing product's own"
+"""The sentence that a customer sees in a state that is known to nobody here."""
 
 
 def our_state(name: str | None) -> State | None:

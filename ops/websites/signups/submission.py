@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from uuid import UUID, uuid5
 
 from pydantic import ValidationError
 
@@ -26,6 +27,8 @@ from seeders.sql_loader import read_statements
 
 SQL = read_statements("ops.websites.sql")
 
+SAME_SIGNUP = UUID("6d2b1c3e-8f57-5c0e-b2f4-3c6f0a9d7e11")
+"""In which the message ids of signups without one are made."""
 POLL_SECONDS = 0.2
 REJECTED_AFTER_SECONDS = 2.0
 """How long a website may be unknown before the dead letters are searched for its signup."""
@@ -100,6 +103,22 @@ async def publish_signups(
     if action:
         await action.settle(dict.fromkeys(numbers, PUBLISHED))
     return [{**body, "message_id": message.message_id} for body, message in zip(bodies, messages, strict=True)]
+
+
+def message_id_of(signup: WebsiteCreated) -> UUID:
+    """Return the message id of a signup that has none of its own: the same signup has the same, however often."""
+    return uuid5(SAME_SIGNUP, json.dumps(signup.model_dump(mode="json"), sort_keys=True))
+
+
+async def publish_signup(broker: Broker, namespace: str, signup: WebsiteCreated, message_id: UUID) -> None:
+    """Publish one signup, confirmed. Published again under the same message id, it is carried out once.
+
+    Raises:
+        BrokerError: the broker did not confirm; nobody knows whether it has the message.
+    """
+    body = signup.model_dump(mode="json", exclude_unset=True)
+    async with publishing(broker) as session:
+        await session.publish(website_created(Topology(namespace), body, message_id))
 
 
 async def reserve_ids(store: Store, count: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""What readers see of a dead letter: nothing in which a person's name or address may stand.
+"""Redacts dead letters for readers, who see nothing in which a person's name or address may stand.
 
 Nobody knows what a broken message has where. So what readers see is listed, and all else is left out: of the body the
 fields that contracts have for websites, of the headers those that workers write, of the properties those of delivery.

@@ -1,4 +1,4 @@
-"""The default rows of a website whose seed pack does not suffice."""
+"""The fallback, called defaults: the rows of a website whose seed pack does not suffice."""
 
 from collections.abc import Mapping
 
