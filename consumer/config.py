@@ -13,7 +13,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from consumer.addresses.broker import parse_broker_url
 from consumer.addresses.database import Pooler, parse_database_url
 from consumer.domain.validation_texts import validation_text
-from seeders.loading.pack_folder import HEAD
 
 PREFIX = "PROVISIONER_"
 CONSOLE_PREFIX = "PROVISIONER_CONSOLE_"
@@ -21,6 +20,8 @@ CONSOLE_PREFIX = "PROVISIONER_CONSOLE_"
 SERVICE_LINK = re.compile(r"\w+(_SERVICE_HOST|_SERVICE_PORT(_\w+)?|_PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)")
 """The names of the variables that Kubernetes makes for a Service. One more ends in _PORT and is known by its value."""
 LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
+PACK_HEAD = "pack.yml"
+"""The file that makes a folder a seed pack. Its own reader is not imported: commands that read websites need none."""
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 FORMATS = {
     "namespace": "must be 1 to 64 of a-z, 0-9, _ and -, and begin with a letter or a number",
@@ -169,8 +170,8 @@ class Settings(EnvironmentSettings):
         try:
             if folder is not None and not folder.is_dir():
                 raise ValueError("is not a folder")
-            if folder is not None and (folder / HEAD).is_file():
-                raise ValueError(f"is a seed pack itself, it has a {HEAD}: name the folder that it is in")
+            if folder is not None and (folder / PACK_HEAD).is_file():
+                raise ValueError(f"is a seed pack itself, it has a {PACK_HEAD}: name the folder that it is in")
         except OSError as error:
             raise ValueError(f"cannot be looked at: {error.strerror}") from None
         return folder
