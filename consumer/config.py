@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from consumer.addresses.broker import parse_broker_url
 from consumer.addresses.database import Pooler, parse_database_url
 from consumer.domain.validation_texts import validation_text
-from seeders.loading.pack_folder import HEAD
+from seeders.loading.pack_files import HEAD
 
 PREFIX = "PROVISIONER_"
 CONSOLE_PREFIX = "PROVISIONER_CONSOLE_"

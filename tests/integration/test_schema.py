@@ -113,7 +113,7 @@ async def test_settings_of_the_database_change_nothing(empty_database_url: str, 
     for setting in ("standard_conforming_strings = off", "datestyle = 'SQL, DMY'", "quote_all_identifiers = on"):
         await connection.execute(f"ALTER DATABASE {name} SET {setting}")
     store = Store(empty_database_url, size=3)
-    assert (await schema_installation.apply(store)).outdated is False
+    assert (await schema_lifecycle.apply(store)).outdated is False
     assert {finding.level for finding in await check_schema(store)} == {Level.OK}
     await store.close()
 
