@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
+from consumer.addresses.libpq_environment import check_password_file, environment_parameters, of_environment
 from consumer.addresses.libpq_service_check import check_service
 from consumer.addresses.mistaken_forms import refuse_other_forms
 from consumer.addresses.uri import AddressError, Uri, check_host, one_of, parse_port, parse_uri, unknown_parameter
@@ -109,6 +110,7 @@ def parse_database_url(text: str) -> DatabaseAddress:
     server_settings = {name: parameters.pop(name) for name in BY_SERVER if name in parameters}
     client_parameters = {name: value for name, value in parameters.items() if _for_client(name, value)}
     _check_client_parameters(client_parameters)
+    _check_environment(client_parameters)
     address = DatabaseAddress(
         _hosts(uri, own),
         own.get("user", uri.user),
@@ -121,7 +123,22 @@ def parse_database_url(text: str) -> DatabaseAddress:
     )
     if not (address.user or os.environ.get("PGUSER") or "service" in client_parameters or _process_user()):
         raise AddressError("names no user, and the user of this process has no name: write postgresql://USER@HOST/…")
+    if address.password is None and not os.environ.get("PGPASSWORD"):
+        check_password_file(client_parameters.get("passfile"))
     return address
+
+
+def _check_environment(given: Mapping[str, str]) -> None:
+    """Check what the environment adds to the parameters of an address."""
+    found = environment_parameters(given)
+    checked = {**given, **found}
+    try:
+        _check_client_parameters(checked)
+        for name, value in found.items():
+            if checked[name] != value:
+                raise AddressError(f"parameter {name} must be written in lower case")
+    except AddressError as error:
+        raise of_environment(error, found) from None
 
 
 def _hosts(uri: Uri, own: Mapping[str, str]) -> tuple[tuple[str, int], ...]:

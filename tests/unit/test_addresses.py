@@ -302,3 +302,41 @@ def test_who_logs_in_by_a_certificate(certificate):
 def test_parameters_of_tls_that_cannot_be_honoured_are_named(certificate, rest, why):
     """Parameters that the client would ignore are refused; for an encrypted key OpenSSL would ask on the terminal."""
     assert why.replace("X/", f"{certificate}/") in refusal(parse_broker_url, rest.replace("X/", f"{certificate}/"))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("PGSSLMODE", "bogus", "PGSSLMODE: must be one of disable"), ("PGSSLMODE", "REQUIRE", "lower case"),
+        ("PGSSLCERT", "/none", "PGSSLCERT: /none with its sslkey cannot be read"),
+        ("PGTARGETSESSIONATTRS", "master", "PGTARGETSESSIONATTRS: must be one of any"),
+        ("PGSSLMINPROTOCOLVERSION", "TLS9", "PGSSLMINPROTOCOLVERSION: must be one of TLSv1"),
+    ],
+)  # fmt: skip
+def test_a_variable_that_completes_an_address_is_named(monkeypatch, variable, value, said):
+    """The client finds it at the first connection, and the address would be blamed for it."""
+    monkeypatch.setenv(variable, value)
+    assert said in refusal(parse_database_url, "postgresql://u:p@h/db")
+
+
+def test_a_variable_that_has_no_effect_is_not_checked(monkeypatch):
+    """What the address says goes before it, and certificates of authorities are read only to verify."""
+    monkeypatch.setenv("PGSSLMODE", "bogus")
+    monkeypatch.setenv("PGSSLROOTCERT", "/none")
+    parse_database_url("postgresql://u:p@h/db?sslmode=prefer")
+    assert "PGSSLROOTCERT: /none" in refusal(parse_database_url, "postgresql://u:p@h/db?sslmode=require")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"*:*:*:u\n", "line 1 of the password file"), (b"# x\n\nh\n", "line 3"), (b"\xff\xfe*\n", "not UTF-8")],
+)
+def test_a_password_file_that_cannot_be_read_is_named(monkeypatch, tmp_path, content, said):
+    """With its line, and nothing of it; where the address has a password, no file is read."""
+    (path := tmp_path / "pgpass").write_bytes(content)
+    path.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(path))
+    assert said in refusal(parse_database_url, "postgresql://u@h/db")
+    parse_database_url("postgresql://u:p@h/db")
+    path.write_bytes(b"# all\n*:*:*:u:a\\:b:c\n")
+    parse_database_url("postgresql://u@h/db")
