@@ -23,6 +23,8 @@ NOT_A_SPACE = re.compile("[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff]")
 """Spaces of word processors and web pages: YAML separates words by U+0020 alone."""
 CURLY_QUOTES = re.compile("[\u2018\u201c\u201e\u00ab].*[\u2019\u201d\u201c\u00bb]", re.DOTALL)
 """Quotes as word processors write them."""
+BLOCKS = ("|", ">")
+"""How a value of several lines begins."""
 TEMPLATE = re.compile(r"<%.*?%>|\{\{.*?\}\}|\$\{\w+[^}]*\}", re.DOTALL)
 """What ERB, Jinja and shells replace, and nothing here does."""
 
@@ -50,8 +52,12 @@ def name_mistake(text: str, reason: str, line: int | None, begun: int | None) ->
     return f"is not YAML: {reason}{hint and f'; {hint}'}", line
 
 
-def doubts(value: str, *, plain: bool) -> Iterator[str]:
-    """Return what is probably wrong with a value, which can be stored all the same."""
+def doubts(value: str, style: str | None) -> Iterator[str]:
+    """Return what is probably wrong with a value, which can be stored all the same; `style` is YAML's, none for a value
+    without quotes."""
+    plain = not style
+    if style in BLOCKS and value.endswith("\n") and "\n" not in value[:-1]:
+        yield f"has one line after {style}, which ends with a line break; write {style}-, or the value after the colon"
     if plain and CURLY_QUOTES.fullmatch(value):
         yield "has a value in curly quotes, which YAML reads as a part of it; write straight quotes, or leave them out"
     if found := TEMPLATE.search(value):

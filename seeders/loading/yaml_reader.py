@@ -217,7 +217,7 @@ class _Builder:
             raise UnreadableError(f"has an anchor (&{event.anchor[:64]}) of nothing; put the value in quotes", line)
         if plain and event.value and GLUED_COMMENT.match(self._text, end):
             self.doubts.append((line, COMMENT_GLUED))
-        self.doubts += [(line, doubt) for doubt in doubts(event.value, plain=plain)]
+        self.doubts += [(line, doubt) for doubt in doubts(event.value, event.style)]
         if isinstance(parent, YamlMapping) and (key := self._keys[-1]) is not None:
             if not event.value and plain and ":" not in self._text[self._end_of_key : begin]:
                 parent.bare.append(str(key))

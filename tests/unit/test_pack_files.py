@@ -149,7 +149,8 @@ async def test_a_common_mistake_is_named(refusal, text, line, said):
     [
         ("\u201cNerja\u201d", "in curly quotes"), ("\u00abNerja\u00bb", "in curly quotes"),
         ("<%= city %>", "'<%= city %>' in a value, which nothing replaces"), ("'{{ city }}'", "nothing replaces"),
-        ("${CITY:-Nerja}", "nothing replaces"),
+        ("${CITY:-Nerja}", "nothing replaces"), ("|\n  Nerja", "ends with a line break; write |-"),
+        (">\n  Nerja", "ends with a line break; write >-"),
     ],
 )  # fmt: skip
 async def test_a_value_that_nobody_meant_is_a_warning(read, value, said):
@@ -161,7 +162,10 @@ async def test_a_value_that_nobody_meant_is_a_warning(read, value, said):
     assert pack.errors == ()
 
 
-@pytest.mark.parametrize("value", ["the \u201cold\u201d town", "100 % {x", "$5 {a", "'\u201cNerja\u201d'", "'%{x}'"])
+@pytest.mark.parametrize(
+    "value",
+    ["the \u201cold\u201d town", "100 % {x", "$5 {a", "'\u201cNerja\u201d'", "'%{x}'", "|-\n  Nerja", "|\n  a\n  b"],
+)
 async def test_signs_of_other_meaning_are_none(read, value):
     """Quotes within a text, or in straight quotes, are its own."""
     pack = await read(house(f"city: {value}\nsale: {{price_cents: 1}}"))
