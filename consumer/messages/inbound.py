@@ -21,6 +21,8 @@ from consumer.messages.inbound_contracts import (
 )
 from statemachine import Trigger
 
+SENT_WITH_KEY_HEADER = "x-sent-with-routing-key"
+"""The routing key of a redriven message when its sender published it: what the sender had the right to publish."""
 MAX_BODY_BYTES = 64 * 1024
 """Checked before anything is parsed. The largest valid message is under 1 KiB."""
 MAX_MARKS = 2500
@@ -127,11 +129,10 @@ def _message_id(text: str | None) -> UUID:
 def _contract(delivery: Delivery) -> type[WebsiteCreated | StepCommand]:
     if not delivery.type:
         raise PoisonError("the property type is missing: it names the message, for example website.created")
-    # The exchange is empty where the engine, or a redrive, went straight to the queue.
-    if delivery.exchange and delivery.routing_key != delivery.type:
-        raise PoisonError(
-            f"the property type ({delivery.type[:64]!r}) is not the routing key ({delivery.routing_key[:64]!r})"
-        )
+    # Where the exchange is empty, the engine or a redrive went straight to the queue; a redrive says what the key was.
+    key = delivery.routing_key if delivery.exchange else delivery.headers.get(SENT_WITH_KEY_HEADER, delivery.type)
+    if key != delivery.type:
+        raise PoisonError(f"the property type ({delivery.type[:64]!r}) is not the routing key ({str(key)[:64]!r})")
     contract = CONTRACTS.get(delivery.type)
     if contract is None:
         raise PoisonError(

@@ -17,6 +17,7 @@ from consumer.domain.outcomes import Reason
 from consumer.messages.foreign_text import printable
 from consumer.messages.inbound import PoisonError, parse_body
 from consumer.messages.inbound_contracts import MAX_ID, WEBSITE_CREATED
+from consumer.messages.outbound_dead_letters import OWN_HEADERS
 from ops.dead_letters.broker_deaths import broker_death
 from ops.dead_letters.groups import group_of_dead_letter
 from ops.dead_letters.lease import MAX_LEASED, PagedLease, leased_pages
@@ -172,7 +173,8 @@ async def peek_dead_letters(broker: Broker, namespace: str, limit: int = MAX_LEA
 
 def summarize(delivery: Delivery) -> dict[str, Any]:
     """Return a dead letter as people read it, without its body: every value a text, a number or None."""
-    headers = delivery.headers
+    # Only workers publish here over the default exchange. What the broker dead-lettered has a sender's own headers.
+    headers = delivery.headers if not delivery.exchange else without_own(delivery.headers)
     reason, error = _text(headers.get("x-reason")), _text(headers.get("x-error"))
     failed_at, source = headers.get("x-failed-at"), headers.get("x-source-queue")
     if delivery.refused_headers:
@@ -191,6 +193,11 @@ def summarize(delivery: Delivery) -> dict[str, Any]:
         "failed_at": _utc_time(failed_at),
         "bytes": len(delivery.body),
     }
+
+
+def without_own(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return headers without those that only workers write."""
+    return {name: value for name, value in headers.items() if name not in OWN_HEADERS}
 
 
 def spellings(value: Any) -> tuple[str, ...]:

@@ -5,10 +5,13 @@ from dataclasses import replace
 from consumer.broker.protocol import Delivery, Message
 from consumer.broker.topology import Topology
 from consumer.messages.authors import MAX_NAME, REDRIVEN_BY_HEADER, USER_ID_HEADER, original_user
+from consumer.messages.inbound import SENT_WITH_KEY_HEADER
 from consumer.messages.outbound_dead_letters import OWN_HEADERS
 from ops.audit.trail import storable
 from ops.dead_letters.queries import target_queue
 
+QUEUE_SUFFIXES = (".signups", ".commands")
+"""The ends of the names of the queues: a message that goes straight to one has its name as routing key."""
 ADDED_BY_BROKERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
 
 
@@ -20,6 +23,9 @@ def original_message(delivery: Delivery, topology: Topology, *, redriven_by: str
         for name, value in delivery.headers.items()
         if name not in (*OWN_HEADERS, REDRIVEN_BY_HEADER) and not name.startswith(ADDED_BY_BROKERS)
     }
+    headers.pop(SENT_WITH_KEY_HEADER, None)
+    if key := sent_with_key(delivery):
+        headers[SENT_WITH_KEY_HEADER] = key
     if user := original_user(delivery):
         headers[USER_ID_HEADER] = user
     if redriven_by:
@@ -35,6 +41,25 @@ def original_message(delivery: Delivery, topology: Topology, *, redriven_by: str
         properties=delivery.properties,
         carries_user_id=True,
     )
+
+
+def sent_with_key(delivery: Delivery) -> str | None:
+    """Return the routing key with which the sender of a dead letter published it; None where it went straight to the
+    queue, which only workers and operators may do.
+
+    Whoever may publish `website.created` must not have a command carried out by its being redriven. So no header counts
+    that a sender can write: a worker's copy, which comes over the default exchange, has the key in its own; what the
+    broker dead-lettered has still the key that it was published with.
+    """
+    headers = delivery.headers
+    straight = delivery.routing_key.endswith(QUEUE_SUFFIXES) if delivery.exchange else not headers.get("x-exchange")
+    if straight:
+        return _text(headers.get(SENT_WITH_KEY_HEADER))
+    return delivery.routing_key if delivery.exchange else _text(headers.get("x-routing-key"))
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def as_redelivered(delivery: Delivery, message: Message) -> Delivery:

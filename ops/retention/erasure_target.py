@@ -101,7 +101,7 @@ def _unescaped(body: bytes) -> str:
         value: Mapping[str, Any] = parse_body(body)
     except PoisonError:
         return ""
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, default=str)  # a fraction was read as bytes
 
 
 def _standing_alone(address: str) -> re.Pattern[str]:

@@ -181,6 +181,7 @@ def test_masking_reaches_every_depth() -> None:
     """Addresses in texts, lists and objects."""
     said = {"a": ["to ana@example.com, ben@x.org!", {"b": ("c@d.e", 7, None)}]}
     assert masked(said) == {"a": ["to a…@e…, b…@x…", {"b": ["c…@d…", 7, None]}]}
+    assert masked("sean.o'brien@example.com is not 'ana@example.com'") == "s…@e… is not 'a…@e…'"
 
 
 async def test_pages_follow_each_other_without_gap_or_double(console: Console) -> None:

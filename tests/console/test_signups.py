@@ -147,6 +147,13 @@ async def test_a_wrong_signup_is_refused_by_its_field(console: Console, body: di
     assert answer.json()["error"].startswith(error)
 
 
+async def test_a_key_that_stands_twice_is_refused(console: Console) -> None:
+    """As in a message: nobody knows which website is meant."""
+    async with console.client(SIGNUP) as client:
+        answer = await client.post("/api/websites", content=b'{"website_id": 77, "website_id": 42}')
+    assert (answer.status_code, "the same key twice" in answer.text) == (400, True)
+
+
 async def test_a_key_is_a_uuid(console: Console) -> None:
     """It is the message id."""
     async with console.client(SIGNUP) as client:

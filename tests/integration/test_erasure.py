@@ -201,6 +201,23 @@ async def test_what_the_table_has_of_dead_letters_goes(start: Start, store: Stor
         assert [each["message_id"] for each in await listed()] == [stays]
 
 
+async def test_dead_letters_of_every_kind_are_no_obstacle(start: Start, store: Store) -> None:
+    """Whoever may publish could otherwise stop every erasure: by a fraction, say, which no contract has."""
+    async with start() as service:
+        await service.created(1, owner=OWNER, subdomain="erased")
+        await service.reaches(1, "live")
+        await dead_letter(service, {"x": 1.5, "deep": [[{"y": -0.25}]], "website_id": 300.0})
+        about = await dead_letter(service, {"price": 4.5, "owner": OWNER})
+        async with publishing(service.broker) as session:
+            odd = [b"{", b"\xff", b"[1e400]", b"NaN", b"[" * 5000, b'{"a": 1, "a": 2}', b""]
+            queue = service.topology.dead_letters
+            await publish_all(
+                session, [Message(str(n), "odd", body, "", queue, True, {}) for n, body in enumerate(odd)]
+            )
+        result = await erase(store, service.broker, NAMESPACE, ErasureTarget((1,), (OWNER["email"],)), **WHO)
+        assert result["dead_letters"] == [about]
+
+
 async def test_it_can_be_done_again_and_by_the_address(start: Start, store: Store) -> None:
     """All websites of the address in whatever spelling, also where its user is the owner; the second time nothing is
     left to do, and the marker has the time of the first."""

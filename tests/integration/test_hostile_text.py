@@ -29,8 +29,9 @@ from tests.service import starter
 ID = str(WEBSITE)
 COLOUR = re.compile(r"\x1b\[\d*m")
 READING = (
-    "list", "list --failed", f"status {ID}", f"explain {ID}", "actions list", "workers", "doctor", "failures",
-    f"requeue {ID} --dry-run", "requeue --failed --dry-run", f"start {ID} --dry-run", "packs list", "packs check",
+    "list", "list --failed", f"status {ID}", f"explain {ID}", "actions list", "workers", "doctor", "overview",
+    "failures", f"requeue {ID} --dry-run", "requeue --failed --dry-run", f"start {ID} --dry-run", "packs list",
+    "packs check",
     "dead-letters list", "dead-letters groups", "dead-letters redrive --all --dry-run", "dead-letters export",
 )  # fmt: skip
 """Every command that shows what others wrote; `dead-letters show` is run for each dead letter."""

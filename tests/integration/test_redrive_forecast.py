@@ -1,16 +1,20 @@
 """The forecast of a redrive is what happens when dead letters are sent back, to workers that really work."""
 
+import asyncio
 import json
 import uuid
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from consumer.broker.protocol import Message
 from consumer.broker.topology import Topology
-from consumer.messages.inbound import decode
+from consumer.messages.inbound import PoisonError, decode
 from consumer.store.database import Store
+from ops.audit.trail import AuditTrail
 from ops.dead_letters.actions import redrive
-from ops.dead_letters.queries import find_dead_letters
+from ops.dead_letters.queries import DeadLetterFilter, find_dead_letters
 from ops.dead_letters.redrive_forecast import (
     RedriveProspect,
     ReferencedRows,
@@ -18,6 +22,7 @@ from ops.dead_letters.redrive_forecast import (
     redrive_prospect,
     redrive_summary,
 )
+from ops.dead_letters.redriven_messages import as_redelivered, original_message
 from ops.publishing import publish_all, publishing
 from statemachine import Facts, State
 from tests.factories import make_delivery, make_website
@@ -121,3 +126,32 @@ def test_a_push_that_would_not_succeed() -> None:
     prospect, about = redrive_prospect(decode(make_delivery({"website_id": 1}, type="provisioning.go_live")), known)
     assert prospect == RedriveProspect.CARRIED_OUT
     assert "which does not succeed now: Cannot go live - missing: owner membership" in about
+
+
+async def test_a_command_under_a_signups_key_stays_poison(database_url: str, tmp_path: Path, store: Store) -> None:
+    """Whoever may publish `website.created` alone has no command carried out by its being redriven, however often, nor
+    by a header; nor where the broker dead-lettered it before a worker read it."""
+    async with starter(database_url, tmp_path)() as service:
+        await service.created(1, subdomain="site-1")
+        await service.reaches(1, "live")
+        topology, body = Topology(NAMESPACE), json.dumps({"website_id": 1, "reason": "fraud"}).encode()
+        forged = {"x-sent-with-routing-key": "provisioning.suspend", "x-routing-key": "provisioning.suspend"}
+        smuggled = Message(
+            str(uuid.uuid4()), "provisioning.suspend", body, topology.commands_exchange, "website.created", True, forged
+        )
+        async with publishing(service.broker) as session:
+            await publish_all(session, [smuggled])
+        for _ in range(3):
+            await until(lambda: asyncio.sleep(0, len(service.letters()) == 1), 10, "it is a dead letter")
+            (dead_letter,) = (await find_dead_letters(service.broker, NAMESPACE)).deliveries
+            (item,) = await forecast_redrive(store, [dead_letter])
+            assert item["prospect"] == "poison", item
+            await redrive(service.broker, NAMESPACE, DeadLetterFilter(), AuditTrail(store, "cli:ana", "a test"))
+        await until(lambda: asyncio.sleep(0, len(service.letters()) == 1), 10, "it came back")
+        assert (await service.website(1))["provisioning_state"] == "live"
+    by_broker = make_delivery(
+        body, type="provisioning.suspend", exchange=topology.dead_letters, routing_key="website.created",
+        headers=forged | {"x-exchange": "", "x-death": [{"routing-keys": ["provisioning.suspend"]}]},
+    )  # fmt: skip
+    with pytest.raises(PoisonError, match="is not the routing key"):
+        decode(as_redelivered(by_broker, original_message(by_broker, topology)))

@@ -8,7 +8,7 @@ import pytest
 from ops.dead_letters.broker_deaths import NO_REASON, OTHERWISE, SENTENCES
 from ops.dead_letters.groups import group_dead_letters
 from ops.dead_letters.queries import DeadLetterFilter, summarize
-from tests.factories import make_delivery
+from tests.factories import TOPOLOGY, make_delivery
 
 AT = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
@@ -60,13 +60,23 @@ def test_the_last_of_several_deaths_counts() -> None:
         ({"x-death": [7, None]}, "unknown", NO_REASON),
         ({"x-death": [death(7, None, count="x", time="x")]}, "unknown", NO_REASON),
         ({"x-death": [death("x" * 100_000)]}, "x" * 200, OTHERWISE),
-        ({"x-death": [death("expired")], "x-reason": "poison", "x-error": "why"}, "poison", "why"),
     ],
 )
 def test_what_is_not_known_is_said_to_be_so(headers: dict[str, Any], reason: str, error: str) -> None:
     """A reason of a later broker is shown as it is; without any, or a forged one, nobody is said to have crashed."""
     found = summarize(make_delivery(headers=headers))
     assert (found["reason"], found["error"]) == (reason, error)
+
+
+def test_a_reason_counts_where_a_worker_wrote_it() -> None:
+    """Workers publish over the default exchange; of what the broker dead-lettered, the sender wrote the headers."""
+    headers = {"x-death": [death("expired")], "x-reason": "held", "x-error": "redrive it", "x-failed-at": "2020-01-01"}
+    by_worker = summarize(make_delivery(headers=headers, exchange="", routing_key=TOPOLOGY.dead_letters))
+    assert (by_worker["reason"], by_worker["error"]) == ("held", "redrive it")
+    by_broker = summarize(make_delivery(headers=headers, exchange=TOPOLOGY.dead_letters))
+    assert by_broker["reason"] == "expired"
+    assert "redrive it" not in (by_broker["error"] or "").partition(";")[0]
+    assert not str(by_broker["failed_at"]).startswith("2020")
 
 
 def test_they_are_grouped_by_reason() -> None:

@@ -47,7 +47,10 @@ def test_an_exported_letter_can_be_sent_again() -> None:
         "l": [1, {"n": None}],
         "x-death": [{"n": b"x"}],
     }
-    odd = make_delivery(b"\xff\x00", type="website.created", headers=headers, properties={"app_id": "signup"})
+    odd = make_delivery(
+        b"\xff\x00", type="website.created", headers=headers, properties={"app_id": "signup"}, exchange="",
+        routing_key="t.dead-letters",
+    )  # fmt: skip
     line = json.loads(json.dumps(full_record(odd, "t")))
     wanted = original_message(odd, Topology("t"))
     sent = {

@@ -128,7 +128,7 @@ async def read_fields(request: Request) -> dict[str, Any]:
     try:
         if kind == "application/x-www-form-urlencoded":
             return dict(parse_qsl(received.decode(), keep_blank_values=True))
-        fields = json.loads(received or b"{}")
+        fields = json.loads(received or b"{}", object_pairs_hook=_without_doubles)
         # What JSON escapes may be half of a pair of surrogates: no text, and nothing that can be stored or sent on.
         json.dumps(fields, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -138,6 +138,14 @@ async def read_fields(request: Request) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise HTTPException(400, "the body must be a JSON object")
     return fields
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object's members. Raises HTTPException: a key stands twice, and nobody knows which value is meant."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise HTTPException(400, "the body has the same key twice in one object: send each once")
+    return members
 
 
 class ApiRoute(APIRoute):
