@@ -3,14 +3,11 @@
 Reads only.
 """
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from consumer.broker.protocol import Delivery
-from consumer.messages.inbound import PoisonError, parse_body
 from consumer.messages.inbound_contracts import MAX_ID
 from consumer.store.database import Store
 from ops.dead_letters.queries import summarize
@@ -22,6 +19,7 @@ SQL = read_statements("ops.retention.sql")
 
 FIND_SECONDS = 60.0
 """To find the websites of an address: no index has that."""
+JSON_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +35,9 @@ class ErasureTarget:
             return True
         if not self.addresses:
             return False
-        headers = " ".join(map(str, (delivery.message_id, delivery.headers, delivery.properties)))
-        text = "\n".join((delivery.body.decode(errors="replace"), _unescaped(delivery.body), headers)).lower()
+        headers = " ".join(map(str, (delivery.message_id, delivery.type, delivery.headers, delivery.properties)))
+        body = delivery.body.decode(errors="replace")
+        text = "\n".join((body, _unescaped(body), headers)).lower()
         return any(_standing_alone(address).search(text) for address in self.addresses)
 
 
@@ -95,13 +94,10 @@ def _spellings(addresses: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-def _unescaped(body: bytes) -> str:
-    """Return a body's JSON with its letters as they are; nothing where it is none."""
-    try:
-        value: Mapping[str, Any] = parse_body(body)
-    except PoisonError:
-        return ""
-    return json.dumps(value, ensure_ascii=False, default=str)  # a fraction was read as bytes
+def _unescaped(text: str) -> str:
+    r"""Return a text with the escapes of JSON (\u0040) as the characters that they are, whether it is JSON or not."""
+    found = JSON_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), text)
+    return found.encode("utf-16", "surrogatepass").decode("utf-16", errors="replace")
 
 
 def _standing_alone(address: str) -> re.Pattern[str]:
