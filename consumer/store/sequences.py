@@ -5,11 +5,12 @@ a restore. Then an INSERT without an id draws one that is taken. Sequences are m
 `advance_ids`; decision 0032 says why so.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from consumer.error_classification import DOUBLED_ROWS, SequenceBehindError
+from consumer.error_classification import DOUBLED_ROWS, LOCK_REFUSED, SequenceBehindError
 from consumer.store.database import Store
 from consumer.telemetry.logs import log
 from seeders.sql_loader import read_statements
@@ -17,6 +18,8 @@ from seeders.sql_loader import read_statements
 SQL = read_statements("consumer.store.sql.unprepared")
 
 WEBSITES = "pwb_websites"
+LOCKED_PAUSE_SECONDS = 30.0
+"""After a lock that did not come, sequences are left alone for so long: each wait would delay a batch by 2 s."""
 TABLES = (
     WEBSITES,
     "pwb_users",
@@ -71,20 +74,28 @@ class IdSequences:
         """Remember the store; nothing is read yet."""
         self._store = store
         self._websites: str | None = None
+        self._not_before = float("-inf")
 
     async def advance(self, website_ids: Sequence[int]) -> None:
         """Move the sequence of website ids past ids that signups bring, before their rows are inserted.
 
         A statement of its own, in no transaction: its advisory lock is not held until a batch is done. Without the
-        rights nothing is moved; the doctor says so.
+        rights nothing is moved; the doctor says so. Where somebody holds that lock, which anybody may who can connect,
+        nothing is moved for a while either: websites go on, and it is mended where an insert meets a taken id.
         """
+        if time.monotonic() < self._not_before:
+            return
         async with self._store.connection() as connection:
             if self._websites is None:
                 found = await id_sequences(connection, [WEBSITES])
                 # A table without a sequence has its ids from somebody else: there is nothing to move.
                 self._websites = found[0].name if found else ""
             if self._websites:
-                await connection.fetch(SQL["advance_ids"], self._websites, list(website_ids))
+                try:
+                    await connection.fetch(SQL["advance_ids"], self._websites, list(website_ids))
+                except LOCK_REFUSED as error:
+                    self._not_before = time.monotonic() + LOCKED_PAUSE_SECONDS
+                    log.warning("sequence not moved", what=self._websites, error=type(error).__name__)
 
     async def mend(self, error: DOUBLED_ROWS) -> bool:
         """Move every sequence that is behind its table, if an insert met an id that is there already.

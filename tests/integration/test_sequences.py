@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+import structlog
 
 import seeders
 from consumer.domain.outcomes import Advanced, Attempted
@@ -410,3 +411,17 @@ async def test_reserved_ids_need_a_sequence(store: Store) -> None:
         await reserve_ids(store, 1)
     (outcome,) = await provision(store).batch(signups(1))
     assert isinstance(outcome, Advanced)
+
+
+async def test_who_holds_the_lock_of_a_sequence_delays_one_batch(store: Store, database_url: str) -> None:
+    """Anybody who can connect may hold an advisory lock: websites go on, and one wait is enough."""
+    stranger = await asyncpg.connect(database_url)
+    hold = "SELECT pg_advisory_lock('pg_class'::regclass::int, 'pwb_websites_id_seq'::regclass::int)"
+    await stranger.execute(hold)
+    use_case = provision(store)
+    with structlog.testing.capture_logs() as lines:
+        for first in (100, 200, 300):
+            for outcome in await use_case.batch(signups(first, first + 1)):
+                assert isinstance(outcome, Advanced)
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["sequence not moved"]
+    await stranger.close()
