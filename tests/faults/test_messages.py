@@ -157,7 +157,9 @@ async def test_a_later_release_takes_what_this_one_could_not(start: Start, monke
         renamed = delivery.type == "provisioning.launch"
         body = {key: value for key, value in json.loads(delivery.body).items() if key != "colour"}
         name = "provisioning.go_live" if renamed else delivery.type
-        return decode(replace(delivery, type=name, routing_key=name or "", body=json.dumps(body).encode()))
+        headers = {key: name if value == delivery.type else value for key, value in delivery.headers.items()}
+        body_bytes = json.dumps(body).encode()
+        return decode(replace(delivery, type=name, routing_key=name or "", headers=headers, body=body_bytes))
 
     monkeypatch.setattr(consumer.worker.delivery_loop, "decode", of_tomorrow)
     async with start(broker) as service:
