@@ -17,6 +17,8 @@ from consumer.domain.records import PRODUCT
 
 USER_ID_HEADER = "x-user-id"
 REDRIVEN_BY_HEADER = "x-redriven-by"
+SENT_WITH_KEY_HEADER = "x-sent-with-routing-key"
+"""The routing key of a redriven message when its sender published it: what the sender had the right to publish."""
 """The person who redrove it, as the tool names them."""
 MAX_NAME = 200
 MAX_USER = 255

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from consumer.broker.protocol import Delivery
 from consumer.domain.validation_texts import validation_text
-from consumer.messages.authors import author_of
+from consumer.messages.authors import SENT_WITH_KEY_HEADER, author_of
 from consumer.messages.inbound_contracts import (
     COMMAND_PREFIX,
     CONTRACTS,
@@ -21,8 +21,6 @@ from consumer.messages.inbound_contracts import (
 )
 from statemachine import Trigger
 
-SENT_WITH_KEY_HEADER = "x-sent-with-routing-key"
-"""The routing key of a redriven message when its sender published it: what the sender had the right to publish."""
 MAX_BODY_BYTES = 64 * 1024
 """Checked before anything is parsed. The largest valid message is under 1 KiB."""
 MAX_MARKS = 2500

@@ -7,7 +7,7 @@ from typing import Any
 from consumer.broker.protocol import Delivery, Message
 from consumer.broker.topology import Topology
 from consumer.domain.outcomes import Rejected
-from consumer.messages.authors import USER_ID_HEADER, original_user
+from consumer.messages.authors import SENT_WITH_KEY_HEADER, USER_ID_HEADER, original_user
 
 OWN_HEADERS = ("x-reason", "x-error", "x-source-queue", "x-failed-at", "x-exchange", "x-routing-key", USER_ID_HEADER)
 """What a sender has written into these is dropped."""
@@ -26,6 +26,8 @@ def dead_letter(delivery: Delivery, rejected: Rejected, topology: Topology, *, b
     `bare`: without the sender's headers and properties, for one that can not be written with them.
     """
     user = original_user(delivery)
+    # Over the default exchange a redrive wrote it; it is kept whatever else the sender put into the headers.
+    key = None if delivery.exchange else delivery.headers.get(SENT_WITH_KEY_HEADER)
     return Message(
         message_id=delivery.message_id or "",
         type=delivery.type or "",
@@ -42,6 +44,7 @@ def dead_letter(delivery: Delivery, rejected: Rejected, topology: Topology, *, b
             "x-exchange": delivery.exchange,
             "x-routing-key": delivery.routing_key,
             **({USER_ID_HEADER: user} if user else {}),
+            **({SENT_WITH_KEY_HEADER: str(key)} if key is not None else {}),
         },
         properties={} if bare else delivery.properties,
     )
@@ -53,7 +56,7 @@ def _sender_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
     size = 0
     for name, value in list(headers.items())[:MAX_SENDER_HEADERS]:
         plain = isinstance(value, str | bool | float | bytes) or (isinstance(value, int) and -(2**63) <= value < 2**63)
-        if not plain or name in OWN_HEADERS:
+        if not plain or name in (*OWN_HEADERS, SENT_WITH_KEY_HEADER):
             continue
         size += len(name.encode(errors="replace")) + HEADER_OVERHEAD_BYTES + _size(value)
         if size > MAX_SENDER_HEADER_BYTES:

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 from consumer.broker.protocol import Delivery, Message
 from consumer.broker.topology import Topology
-from consumer.messages.authors import MAX_NAME, REDRIVEN_BY_HEADER, USER_ID_HEADER, original_user
-from consumer.messages.inbound import SENT_WITH_KEY_HEADER
+from consumer.messages.authors import MAX_NAME, REDRIVEN_BY_HEADER, SENT_WITH_KEY_HEADER, USER_ID_HEADER, original_user
 from consumer.messages.outbound_dead_letters import OWN_HEADERS
 from ops.audit.trail import storable
 from ops.dead_letters.queries import target_queue
@@ -21,9 +20,9 @@ def original_message(delivery: Delivery, topology: Topology, *, redriven_by: str
     headers = {
         name: value
         for name, value in delivery.headers.items()
-        if name not in (*OWN_HEADERS, REDRIVEN_BY_HEADER) and not name.startswith(ADDED_BY_BROKERS)
+        if name not in (*OWN_HEADERS, REDRIVEN_BY_HEADER, SENT_WITH_KEY_HEADER)
+        and not name.startswith(ADDED_BY_BROKERS)
     }
-    headers.pop(SENT_WITH_KEY_HEADER, None)
     if key := sent_with_key(delivery):
         headers[SENT_WITH_KEY_HEADER] = key
     if user := original_user(delivery):
