@@ -21,7 +21,8 @@ from tests.worker_processes import until
 
 NO_SESSION_BUT_IDLE = """
 SELECT count(*) = 0 FROM pg_stat_activity
- WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle' AND backend_type = 'client backend'"""
+ WHERE datname = current_database() AND pid <> pg_backend_pid()
+   AND state <> 'idle' AND backend_type = 'client backend'"""
 
 
 @pytest.mark.fault(26)
