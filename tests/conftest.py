@@ -4,8 +4,10 @@ Each test has a database of its own (`database_url`) and a namespace of its own 
 need not clean up after each other.
 """
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import aio_pika
 import asyncpg
@@ -74,6 +76,7 @@ def postgres() -> Iterator[PostgresServer]:
     """The PostgreSQL of this run. A test that stops it starts it again, or has a `private_postgres` of its own."""
     try:
         with private_postgres() as running:
+            set_fsync(running, "off")
             yield running
     except LocalServerError as error:
         pytest.exit(f"The tests need a PostgreSQL: {error}", returncode=1)
@@ -93,7 +96,16 @@ def rabbitmq() -> Iterator[RabbitServer]:
 def own_postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL for tests that stop it; it runs again when they are done."""
     with private_postgres() as server:
+        set_fsync(server, "off")
         yield server
+
+
+@pytest.fixture
+def durable(postgres: PostgresServer) -> Iterator[None]:
+    """Say that a test's PostgreSQL keeps what it commits through a loss of power, too, as the doctor wants it."""
+    set_fsync(postgres, "on")
+    yield
+    set_fsync(postgres, "off")
 
 
 @pytest.fixture(scope="session")
@@ -164,12 +176,12 @@ async def namespace(amqp_url: str) -> AsyncIterator[str]:
     yield name
     # Best effort: a test may have stopped the broker on purpose, and the node goes away with the run.
     try:
-        async with await aio_pika.connect(amqp_url, timeout=5) as connection:
+        async with await aio_pika.connect(amqp_url, timeout=60) as connection:
             channel = await connection.channel()
             for queue in Topology(name).queues:
-                await channel.queue_delete(queue.name, timeout=5)
+                await channel.queue_delete(queue.name, timeout=60)
             for exchange in reversed(Topology(name).exchanges):
-                await channel.exchange_delete(exchange.name, timeout=5)
+                await channel.exchange_delete(exchange.name, timeout=60)
     except (aio_pika.exceptions.AMQPError, OSError, TimeoutError):
         return
 
@@ -181,6 +193,23 @@ async def administer(postgres: PostgresServer, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+def set_fsync(postgres: PostgresServer, value: str) -> None:
+    """Set it for a server, and wait until it holds. Off halves what the database of a test costs."""
+
+    async def set_it() -> None:
+        connection = await asyncpg.connect(postgres.url)
+        try:
+            await connection.execute(f"ALTER SYSTEM SET fsync = {value}")
+            await connection.execute("SELECT pg_reload_conf()")
+            while await connection.fetchval("SELECT current_setting('fsync')") != value:
+                await asyncio.sleep(0.01)
+        finally:
+            await connection.close()
+
+    with ThreadPoolExecutor(1) as other:  # the loop of the tests may be running in this one
+        other.submit(asyncio.run, set_it()).result()
 
 
 def _url_of(postgres: PostgresServer, database: str) -> str:

@@ -79,7 +79,7 @@ class ForeignClient:
         found = []
         async with self._connection.channel() as channel:
             declared = await channel.declare_queue(queue, passive=True)
-            while (message := await declared.get(fail=False, timeout=10)) is not None:
+            while (message := await declared.get(fail=False, timeout=60)) is not None:
                 found.append(
                     {
                         "message_id": message.message_id,
@@ -95,7 +95,7 @@ class ForeignClient:
 @asynccontextmanager
 async def foreign_client(amqp_url: str, namespace: str) -> AsyncIterator[ForeignClient]:
     """Connect a signup system to a namespace that `init` has made."""
-    connection = await aio_pika.connect(amqp_url, timeout=20)
+    connection = await aio_pika.connect(amqp_url, timeout=60)
     client = ForeignClient(connection, namespace)
     try:
         await client.start()

@@ -15,7 +15,7 @@ from ops.sandbox.privilege_separation import Account, private_folder, unprivileg
 from ops.sandbox.reaper import Reaper
 from tests.system_packages import program
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 KEEPING_VERSION = (1, 21)
 """The first that keeps prepared statements for its clients in transaction mode."""
 DROPPED = (
@@ -27,7 +27,7 @@ DROPPED = (
 
 def version() -> tuple[int, ...]:
     """Return the version of the PgBouncer that is installed."""
-    said = subprocess.run([_path(), "--version"], capture_output=True, text=True, check=True, timeout=20).stdout
+    said = subprocess.run([_path(), "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
     found = re.search(r"(\d+)\.(\d+)", said)
     assert found, said
     return int(found[1]), int(found[2])

@@ -19,7 +19,7 @@ from tests.contract.faulty_broker import FaultyMemoryBroker
 from tests.foreign_client import signup
 from tests.worker_processes import until
 
-SECONDS = 15
+SECONDS = 60
 NAMESPACE = "t"
 SEEN = "seen"
 """A subscriber's queue: every event comes here, and stays."""
@@ -92,6 +92,11 @@ class Service:
             return not any(self.broker.ready(queue) or self.broker.unsettled(queue) for queue in queues)
 
         await until(empty, SECONDS, "every delivery settled")
+
+    async def registered(self) -> None:
+        """Wait until the worker has reported for the first time, so that others know that it runs."""
+        count = "SELECT count(*) FROM provisioning_workers"
+        await until(lambda: self.connection.fetchval(count), SECONDS, "the worker known")
 
     async def website(self, website_id: int) -> Any:
         """Return a website's row."""

@@ -6,10 +6,10 @@ What does not print is escaped as Python writes it; nothing is lost, unless a le
 
 import re
 
-PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/*#-]*", re.ASCII)
-"""Ids as programs choose them: UUIDs, message types, names of packs and queues. They need no quotes."""
 MAX_ID_CHARACTERS = 64
 """So many characters of an id are shown: a UUID has 36, the longest message type of ours 33, a pack's name 64."""
+PLAIN_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:/*#-]{{,{MAX_ID_CHARACTERS - 1}}}", re.ASCII)
+"""Ids as programs choose them: UUIDs, message types, names of packs and queues. They need no quotes."""
 MORE = "…"
 
 
@@ -26,8 +26,13 @@ def bounded(text: str, longest: int) -> str:
     return shown if len(shown) <= longest else shown[: longest - 1] + MORE
 
 
+def is_plain_id(text: str) -> bool:
+    """Return whether a text looks like an id of a program, and is no longer than one."""
+    return PLAIN_ID.fullmatch(text) is not None
+
+
 def identifier(text: str, longest: int = MAX_ID_CHARACTERS) -> str:
     """Return an id that somebody else chose, cut to `longest` characters; quoted where it does not look like an id."""
-    if len(text) <= longest and PLAIN_ID.fullmatch(text):
+    if len(text) <= longest and is_plain_id(text):
         return text
     return f"'{bounded(text, longest)}'"

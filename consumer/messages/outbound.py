@@ -4,10 +4,11 @@ There is no outbox table. Whoever finds a row, a worker after COMMIT, a worker t
 dispatcher, publishes the same messages with the same ids.
 """
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
+
+import orjson
 
 from consumer.broker.protocol import Message
 from consumer.broker.topology import Topology
@@ -130,7 +131,7 @@ def first_traceparent(message_id: UUID) -> str:
 
 def encode_body(body: Mapping[str, Any]) -> bytes:
     """Return a body as compact UTF-8 JSON."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    return orjson.dumps(body)
 
 
 def trace_headers(traceparent: str | None) -> dict[str, Any]:

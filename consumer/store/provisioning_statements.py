@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import orjson
+
 from consumer.domain.existing_product_states import KNOWN, LOCKED_STATES
 from consumer.domain.records import Attempt, Claim, Locked, LogRow, Move, StoredOwners, Website
 from seeders.seeding import read_facts
@@ -276,7 +278,7 @@ def claim_of(record: Mapping[str, Any]) -> Claim:
 
 def _json_text(value: Mapping[str, Any] | None) -> str | None:
     """Return a value as compact JSON, the form in which jsonb parameters are sent; None stays None."""
-    return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return None if value is None else orjson.dumps(value).decode()
 
 
 def _owner_email(signup: "WebsiteCreated") -> str | None:

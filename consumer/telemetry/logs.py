@@ -1,5 +1,6 @@
 """Logs of the service: JSON, unless standard error is a terminal. Knows which fields may appear, and drops the rest."""
 
+import json
 import logging
 import os
 import select
@@ -7,9 +8,10 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any, Literal, TextIO
 
+import orjson
 import structlog
 
-from consumer.messages.foreign_text import bounded, identifier, printable
+from consumer.messages.foreign_text import bounded, identifier, is_plain_id, printable
 
 ALLOWED = frozenset(
     """
@@ -93,9 +95,18 @@ def only_allowed(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> M
 def printable_only(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Escape what does not print, cut what is long, and quote ids that do not look like ids."""
     for key, value in event.items():
-        if isinstance(value, str):
+        # What looks like an id stays as it is in every field; almost all that is logged does.
+        if isinstance(value, str) and not is_plain_id(value):
             event[key] = identifier(value) if key in IDS else _text(key, value)
     return event
+
+
+def json_line(event: MutableMapping[str, Any], **_options: Any) -> str:
+    """Return an event as JSON. orjson knows no integers of more than 64 bits; a log line is written for those, too."""
+    try:
+        return orjson.dumps(event, default=repr).decode()
+    except orjson.JSONEncodeError:
+        return json.dumps(event, default=repr, ensure_ascii=False)
 
 
 def _text(key: str, value: str) -> str:
@@ -106,7 +117,7 @@ def _text(key: str, value: str) -> str:
 def configure_logs(level: str = "info", form: Literal["auto", "json", "console"] = "auto") -> None:
     """Set up structlog and send the libraries' own loggers through it, warnings and worse."""
     console = form == "console" or (form == "auto" and sys.stderr is not None and sys.stderr.isatty())
-    render: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(ensure_ascii=False)
+    render: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(json_line)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -32,7 +32,6 @@ SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "200",  # two workers, their tests and a person, with room
     "shared_buffers": "128MB",
-    "fsync": "on",  # fault tests kill it and count what was committed
     "log_line_prefix": "%m [%p] ",
 }
 

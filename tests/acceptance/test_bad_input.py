@@ -182,7 +182,7 @@ async def publish(connection: aio_pika.abc.AbstractConnection, namespace: str, b
         message = aio_pika.Message(
             bad.encoded, message_id=bad.message_id, type=bad.type, content_type="application/json", **bad.properties
         )
-        await exchange.publish(message, routing_key=bad.key, timeout=20)
+        await exchange.publish(message, routing_key=bad.key, timeout=60)
     except aio_pika.exceptions.ChannelPreconditionFailed:
         return False
     else:
@@ -253,7 +253,7 @@ async def test_every_kind_of_bad_input(database_url: str, amqp_url: str, namespa
     huge = Bad("17 MiB", "poison", b'{"website_id": 800000, "seed_pack": "' + pack + b'"}', says="bytes")
     cases = [*not_json(), *wrong_values(), huge, *wrong_envelopes(), *wrong_worlds()]
     connection = await asyncpg.connect(database_url)
-    sender = await aio_pika.connect(amqp_url, timeout=20)
+    sender = await aio_pika.connect(amqp_url, timeout=60)
     await connection.execute(
         """INSERT INTO pwb_websites (id, subdomain, provisioning_due_at, created_at, updated_at)
            VALUES ($1, 'taken-name', NULL, now(), now()), ($2, 'waits-here', NULL, now(), now())""",

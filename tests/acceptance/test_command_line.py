@@ -24,7 +24,7 @@ from tests.roles import as_role, with_password
 from tests.service import strict_pack
 from tests.worker_processes import until, worker_processes
 
-SECONDS = 40
+SECONDS = 60
 
 
 @dataclass

@@ -16,6 +16,7 @@ import pytest_asyncio
 from consumer.broker.rabbitmq.adapter import RabbitBroker
 from consumer.broker.topology import Topology
 from consumer.failpoints import NAMES
+from tests.conftest import Scaled
 from tests.factories import STEPS
 from tests.foreign_client import ForeignClient, foreign_client, signup
 from tests.invariants import check_all
@@ -72,7 +73,7 @@ class Scene:
         async def over() -> bool:
             return self.fired() > before or await self.at_rest(website_id)
 
-        await until(over, 30, f"death or survival at await {number}")
+        await until(over, 60, f"death or survival at await {number}")
         if self.fired() == before:
             await self.zygote.kill(pid)
             return False
@@ -82,7 +83,7 @@ class Scene:
     async def heal(self, website_id: int, **settings: str) -> None:
         """Let a healthy worker finish what a dead one left."""
         pid = await self.zygote.start(**settings)
-        await until(lambda: self.at_rest(website_id), 30, f"website {website_id} at rest after its worker died")
+        await until(lambda: self.at_rest(website_id), 60, f"website {website_id} at rest after its worker died")
         await self.zygote.kill(pid)
 
     def fired(self) -> int:
@@ -110,17 +111,20 @@ async def scene(database_url: str, amqp_url: str, namespace: str, tmp_path: Path
 
 
 @pytest.mark.fault(4, 9, 11, 13, 15)
-async def test_death_at_each_await(scene: Scene) -> None:
-    """For each await between receipt and ack on the way to live, a worker that dies exactly there harms nothing."""
+async def test_death_at_each_await(scene: Scene, scaled: Scaled) -> None:
+    """For each await between receipt and ack on the way to live, a worker that dies exactly there harms nothing.
+
+    Each second one in `make test`; all of them in `make faults`.
+    """
     survived = 0
-    for number in range(1, 1000):
+    for number in range(1, 1000, int(scaled(2, 1))):
         website_id = await scene.sign_up()
         if not await scene.dies(website_id, number):
             survived = number
             break
         await scene.heal(website_id)
     assert survived > FEWEST_AWAITS, "the way to live has more awaits than that"
-    await scene.client.until_events(scene.websites * STEPS, 30)
+    await scene.client.until_events(scene.websites * STEPS, 60)
     assert await check_all(scene.connection, scene.client.events) == {"live": scene.websites}
     assert await scene.client.drain(f"{scene.client.namespace}.dead-letters") == []
 
@@ -139,7 +143,7 @@ async def test_death_at_each_await_to_failed(scene: Scene, tmp_path: Path) -> No
             break
         await scene.heal(website_id, **packs)
     assert survived > FEWEST_AWAITS_TO_FAILED, "the way to failed has more awaits than that"
-    await scene.client.until_events(scene.websites * 3, 30)
+    await scene.client.until_events(scene.websites * 3, 60)
     assert await check_all(scene.connection, scene.client.events) == {"failed": scene.websites}
 
 
@@ -163,14 +167,14 @@ async def test_death_at_each_await_to_a_dead_letter(scene: Scene) -> None:
         async def over(before: int = before) -> bool:
             return scene.fired() > before or await dead()
 
-        await until(over, 30, f"death or survival at await {number}")
+        await until(over, 60, f"death or survival at await {number}")
         if scene.fired() == before:
             await scene.zygote.kill(pid)
             survived = number
             break
         assert await scene.zygote.wait(pid) == KILLED
         pid = await scene.zygote.start()
-        await until(dead, 30, "a dead letter")
+        await until(dead, 60, "a dead letter")
         await scene.zygote.kill(pid)
     assert survived > FEWEST_AWAITS_TO_A_LETTER, "the way to the dead letters has more awaits than that"
     assert await dead(), f"{len(sent - letters)} of {len(sent)} messages are no dead letters"
@@ -195,7 +199,7 @@ async def test_death_at_each_failpoint(scene: Scene, name: str) -> None:
         async def over(pid: int = pid, before: int = before, website_id: int = website_id) -> bool:
             return scene.fired() > before or await scene.at_rest(website_id)
 
-        await until(over, 30, f"death at {name}")
+        await until(over, 60, f"death at {name}")
         if scene.fired() == before:
             await scene.zygote.kill(pid)
         else:
@@ -203,7 +207,7 @@ async def test_death_at_each_failpoint(scene: Scene, name: str) -> None:
             await scene.heal(website_id)
     assert scene.fired() >= 1, f"{name} was never reached: this test proved nothing"
     rows = await scene.connection.fetchval("SELECT count(*) FROM provisioning_transitions")
-    await scene.client.until_events(rows, 30)
+    await scene.client.until_events(rows, 60)
     states = await check_all(scene.connection, scene.client.events)
     assert set(states) <= {"live", "failed"}
     assert states.total() == scene.websites
@@ -217,5 +221,5 @@ async def test_death_at_boot(scene: Scene) -> None:
     assert scene.fired() == 1
     website_id = await scene.sign_up()
     await scene.heal(website_id)
-    await scene.client.until_events(STEPS, 30)
+    await scene.client.until_events(STEPS, 60)
     assert await check_all(scene.connection, scene.client.events) == {"live": 1}

@@ -24,7 +24,7 @@ def shell(run: CommandLine, script: str, **environment: str) -> subprocess.Compl
     program = f"{sys.executable} -m ops"
     return subprocess.run(
         ["bash", "-c", script], env=os.environ | run.environment | {"P": program} | environment, cwd=run.folder,
-        capture_output=True, timeout=40, check=False,
+        capture_output=True, timeout=60, check=False,
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from tests.faults.proxy import fault_proxy
 from tests.foreign_client import foreign_client, signup
 from tests.worker_processes import WorkerProcesses, until, worker_processes
 
-SECONDS = 20
+SECONDS = 60
 QUICK = {
     "PROVISIONER_HTTP_PORT": "0",
     "PROVISIONER_CENSUS_SECONDS": "0.2",

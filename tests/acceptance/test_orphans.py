@@ -12,7 +12,7 @@ from ops.sandbox.reaper import is_running
 from tests.terminals import own_terminal
 from tests.worker_processes import WorkerProcesses, until
 
-SECONDS = 40
+SECONDS = 60
 
 
 async def consuming(workers: WorkerProcesses, count: int) -> list[int]:

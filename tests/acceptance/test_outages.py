@@ -39,7 +39,7 @@ class Outage:
     async def count(self, condition: str) -> int:
         """Count websites; -1 while the database is away."""
         try:
-            connection = await asyncpg.connect(self.postgres.url, timeout=5)
+            connection = await asyncpg.connect(self.postgres.url, timeout=60)
         except (OSError, asyncpg.PostgresError):
             return -1
         try:

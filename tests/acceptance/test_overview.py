@@ -16,7 +16,7 @@ from tests.acceptance.test_command_line import CommandLine, command_line
 
 __all__ = ["command_line"]
 LABELS = ["failed", "dead letters", "waiting", "workers", "on defaults", "doctor", "as of"]
-SECONDS = 40
+SECONDS = 60
 
 
 async def add_failed(database_url: str) -> None:

@@ -18,6 +18,7 @@ __all__ = ["command_line"]
 WHY = ("--reason", "database maintenance", "--actor", "ops:ana")
 
 
+@pytest.mark.usefixtures("durable")
 async def test_a_paused_pool_stays_paused_over_a_restart(
     command_line: CommandLine, database_url: str, amqp_url: str, namespace: str
 ) -> None:
@@ -72,6 +73,7 @@ async def starts_paused(workers: Any) -> Any:
     return await until(said, SECONDS, "it says that it starts paused")
 
 
+@pytest.mark.usefixtures("durable")
 async def test_the_doctors_exit_code_says_how_it_is(
     command_line: CommandLine, database_url: str, amqp_url: str
 ) -> None:

@@ -42,7 +42,7 @@ from tests.roles import (
 from tests.worker_processes import until, worker_processes
 
 TOPOLOGY = Topology(NAMESPACE)
-SECONDS = 40
+SECONDS = 60
 PRIVATE = "passw0rd-of-sixteen"
 
 
@@ -77,12 +77,12 @@ def urls(amqp_urls: dict[str, str], superuser_url: str, tmp_path_factory: pytest
 
 async def refusal(url: str, *, exchange: str, routing_key: str, **properties: Any) -> str:
     """Publish as a user; return the broker's refusal, "" where it took it."""
-    async with await aio_pika.connect(url, timeout=20) as connection:
+    async with await aio_pika.connect(url, timeout=60) as connection:
         channel = await connection.channel(publisher_confirms=True)
         to = await channel.get_exchange(exchange, ensure=False) if exchange else channel.default_exchange
         message = aio_pika.Message(b'{"website_id": 77}', message_id=str(uuid.uuid4()), type=routing_key, **properties)
         try:
-            await to.publish(message, routing_key=routing_key, mandatory=False, timeout=20)
+            await to.publish(message, routing_key=routing_key, mandatory=False, timeout=60)
         except (AMQPError, asyncio.CancelledError) as error:
             return str(error)
     return ""
@@ -96,7 +96,7 @@ async def test_each_role_does_its_part(urls: RoleUrls, tmp_path: Path) -> None:
         await workers.start()
         ops = CommandLine(tmp_path, urls.environment("ops"))
         reader = CommandLine(tmp_path, urls.environment("reader", "ops"))
-        async with await aio_pika.connect(urls.amqp["signup"], timeout=20) as connection:
+        async with await aio_pika.connect(urls.amqp["signup"], timeout=60) as connection:
             exchange = await (await connection.channel()).get_exchange(NAMESPACE, ensure=False)
             for body in (signup(1), {"website_id": "two"}):
                 message = aio_pika.Message(
@@ -170,7 +170,7 @@ async def test_signup_cannot_route_a_command_by_a_header(urls: RoleUrls, tmp_pat
             urls.amqp["signup"], exchange=NAMESPACE, routing_key="website.created",
             headers={header: ["provisioning.suspend"]},
         )  # fmt: skip
-    async with await aio_pika.connect(urls.amqp["signup"], timeout=20) as connection:
+    async with await aio_pika.connect(urls.amqp["signup"], timeout=60) as connection:
         exchange = await (await connection.channel()).get_exchange(NAMESPACE, ensure=False)
         message = aio_pika.Message(
             b'{"website_id": 77}', message_id=str(uuid.uuid4()), type="provisioning.suspend",
@@ -193,7 +193,7 @@ async def test_signup_cannot_route_a_command_by_a_header(urls: RoleUrls, tmp_pat
 @pytest.mark.parametrize("user", ["signup", "worker", "ops"])
 async def test_only_the_migrating_user_configures(urls: RoleUrls, user: str) -> None:
     """No other makes or deletes a queue, an exchange or a binding."""
-    async with await aio_pika.connect(urls.amqp[user], timeout=20) as connection:
+    async with await aio_pika.connect(urls.amqp[user], timeout=60) as connection:
         for attempt in (
             lambda channel: channel.declare_queue("mine"),
             lambda channel: channel.declare_queue(exclusive=True),
@@ -215,10 +215,10 @@ async def test_only_the_migrating_user_configures(urls: RoleUrls, user: str) -> 
 )
 async def test_a_user_reads_no_other_queue(urls: RoleUrls, user: str, queue: str) -> None:
     """Signup reads none, workers not the dead letters, operators nothing else."""
-    async with await aio_pika.connect(urls.amqp[user], timeout=20) as connection:
+    async with await aio_pika.connect(urls.amqp[user], timeout=60) as connection:
         found = await (await connection.channel()).get_queue(queue, ensure=False)
         with pytest.raises(ChannelAccessRefused):
-            await found.get(timeout=20)
+            await found.get(timeout=60)
 
 
 async def test_nobody_logs_in_with_what_ships(own_rabbitmq: RabbitServer, amqp_urls: dict[str, str]) -> None:
@@ -229,7 +229,7 @@ async def test_nobody_logs_in_with_what_ships(own_rabbitmq: RabbitServer, amqp_u
             for password in ("", "guest", f"provisioner-{user}", "provisioner"):
                 url = f"amqp://provisioner-{user}:{password}@127.0.0.1:{own_rabbitmq.port}/{VHOST}"
                 with pytest.raises(AMQPError):
-                    await aio_pika.connect(url, timeout=20)
+                    await aio_pika.connect(url, timeout=60)
     finally:
         for user, url in amqp_urls.items():
             password = url.partition("@")[0].rpartition(":")[2]
@@ -428,6 +428,7 @@ async def doctor(run: CommandLine) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+@pytest.mark.usefixtures("durable")
 @pytest.mark.parametrize("role", ROLES)
 async def test_the_doctor_knows_the_roles_apart(urls: RoleUrls, tmp_path: Path, role: str) -> None:
     """Under the rights that ship it fails none, and finds none too much."""

@@ -119,7 +119,7 @@ async def init(folder: Path, database: str, amqp: str, namespace: str) -> Answer
     script = f"{block('umask')}\nenv | grep ^PROVISIONER_"
     ran = subprocess.run(
         ["bash", "-euc", script], env={"PATH": "/usr/bin:/bin", "DATABASE_URL": database, "AMQP_URL": amqp}, cwd=folder,
-        check=True, capture_output=True, text=True, timeout=20,
+        check=True, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert all(file.stat().st_mode & 0o077 == 0 for file in (folder / "secrets", *(folder / "secrets").iterdir()))
     settings = dict(line.split("=", 1) for line in ran.stdout.splitlines())

@@ -22,7 +22,7 @@ from tests.contract.faulty_broker import FaultyMemoryBroker
 from tests.system_packages import program
 from tests.worker_processes import until
 
-expect.set_options(timeout=20_000)  # of a browser on a machine that is slow, or shared: five seconds were too few once
+expect.set_options(timeout=60_000)  # of a browser on a machine that is slow, or shared: five seconds were too few once
 OPERATOR, READER, SIGNUP = "operator-" + "o" * 24, "reader-" + "r" * 24, "signup-" + "s" * 24
 FOLLOW = "follow-" + "f" * 24
 
@@ -40,7 +40,7 @@ class Console:
     def client(self, token: str | None = None, **headers: str) -> httpx.AsyncClient:
         """A client that shows a token with every request."""
         shown = {"authorization": f"Bearer {token}"} if token else {}
-        return httpx.AsyncClient(base_url=self.url, headers=shown | headers, timeout=20)
+        return httpx.AsyncClient(base_url=self.url, headers=shown | headers, timeout=60)
 
     async def sign_in(self, browser: httpx.AsyncClient, token: str) -> str:
         """Sign in as a browser that sends neither Origin nor Sec-Fetch-Site; return the token of its forms."""
@@ -59,7 +59,7 @@ class Console:
     async def reaches(self, website_id: int, state: str) -> None:
         """Wait until a website is in a state."""
         text = "SELECT provisioning_state = $2 FROM pwb_websites WHERE id = $1"
-        await until(lambda: self.db.fetchval(text, website_id, state), 20, f"website {website_id} is {state}")
+        await until(lambda: self.db.fetchval(text, website_id, state), 60, f"website {website_id} is {state}")
 
 
 @pytest_asyncio.fixture

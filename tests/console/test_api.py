@@ -26,7 +26,7 @@ WEB = ("fastapi", "starlette", "uvicorn", "jinja2", "sse_starlette")
 async def events(client, url, count):
     """The first events of a stream, as pairs of name and value."""
     found = []
-    async with asyncio.timeout(20), client.stream("GET", url) as answer:
+    async with asyncio.timeout(60), client.stream("GET", url) as answer:
         assert answer.status_code == 200, await answer.aread()
         name = ""
         async for line in answer.aiter_lines():
@@ -147,7 +147,7 @@ async def test_head_is_get_without_its_body(console: Console) -> None:
     async def no_stream() -> bool:
         return not console.server.context.broadcaster._streams
 
-    await until(no_stream, 5, "the stream has ended")
+    await until(no_stream, 60, "the stream has ended")
 
 
 @pytest.mark.parametrize("token", [None, "x" * 32, SIGNUP])
@@ -298,7 +298,7 @@ async def test_a_customer_follows_one_website(working: Console) -> None:
             return broadcaster.polls > 0
 
         # What is sent at first, and once more at the first poll; the third is for what happens after that.
-        await until(polled, 20, "a first poll for this stream")
+        await until(polled, 60, "a first poll for this stream")
         await working.sign_up(7)
         told = await listening
         assert all(name == "provisioning" for name, _ in told)

@@ -74,7 +74,7 @@ async def page(browser: Browser, console: Console) -> AsyncIterator[Page]:
     async def has_stream() -> bool:
         return bool(console.server.context.broadcaster._streams)
 
-    await until(has_stream, 10, "the page's stream is open")
+    await until(has_stream, 60, "the page's stream is open")
     yield opened
     assert wrong == []
 
@@ -160,7 +160,7 @@ async def test_a_stream_ends_with_its_session(console: Console, monkeypatch: pyt
     monkeypatch.setattr(broadcaster, "CONFIRM_SECONDS", 0.0)
     async with console.client() as client:
         await console.sign_in(client, OPERATOR)
-        async with asyncio.timeout(20), client.stream("GET", "/api/events") as answer:
+        async with asyncio.timeout(60), client.stream("GET", "/api/events") as answer:
             assert answer.status_code == 200
             lines = 0
             async for _ in answer.aiter_lines():
@@ -273,7 +273,7 @@ async def test_the_end_of_a_stream_does_not_flash(page: Page, console: Console) 
     async def is_new() -> bool:
         return bool(streams) and not before & set(streams)
 
-    await until(is_new, 10, "the next stream")
+    await until(is_new, 60, "the next stream")
     await fail_websites(console, 7)
     await expect(page.locator("#band-items")).to_contain_text("failed 1")
     assert await page.evaluate("window.said") == 0
@@ -308,7 +308,7 @@ async def test_a_hidden_page_has_no_stream(page: Page, console: Console) -> None
         return quotas.streams() == 0
 
     await page.evaluate(hide, "hidden")
-    await until(no_stream, 10, "the hidden page's stream has ended")
+    await until(no_stream, 60, "the hidden page's stream has ended")
     await fail_websites(console, 7)
     await page.evaluate(hide, "visible")
     await expect(page.locator("#band-items")).to_contain_text("failed 1")

@@ -114,7 +114,7 @@ async def test_a_requeue_is_followed_and_stopped(console: Console, monkeypatch: 
         async def some() -> bool:
             return (await reader.get(at)).json()["sent"] > 0
 
-        await until(some, 10, "some sent")
+        await until(some, 60, "some sent")
         assert (await reader.post(f"{at}/stop", json={})).status_code == 403
         assert "Stop it" not in (await reader.get("/failures")).text
         stopped = (await client.post(f"{at}/stop", json={})).json()
@@ -258,4 +258,4 @@ async def test_an_operator_mends(page: Page, working: Console) -> None:
     async def none() -> bool:
         return not await working.broker.peek(Topology("t").dead_letters, 10)
 
-    await until(none, 5, "no dead letters")
+    await until(none, 60, "no dead letters")

@@ -41,7 +41,7 @@ async def test_a_limit_holds_for_streams_that_open_at_once(console: Console) -> 
         async def free() -> bool:
             return console.server.context.quotas.streams() == 0
 
-        await until(free, 5, "the places are free")
+        await until(free, 60, "the places are free")
         async with streams(client, [EVENTS] * 3) as found:
             assert found == {200: 3}
 
@@ -89,7 +89,7 @@ async def test_requests_under_way_have_a_limit_too(console: Console) -> None:
         async def ten_are_answered() -> bool:
             return sum(task.done() for task in asked) == 10
 
-        await until(ten_are_answered, 10, "ten are refused at once")
+        await until(ten_are_answered, 60, "ten are refused at once")
         unknown = {"message_id": "nobody"}  # RabbitMQ alone is asked for it
         assert (await operator.get("/api/dead-letters/letter", params=unknown)).status_code == 404
         await lock.rollback()

@@ -35,14 +35,14 @@ async def test_a_page_that_was_opened_too_early_ends_up_live(working: Console) -
         async def seen(state: str) -> bool:
             return state in states
 
-        await until(lambda: seen("unregistered"), 20, "the stream says that it is not registered")
+        await until(lambda: seen("unregistered"), 60, "the stream says that it is not registered")
         await working.sign_up(7, site_type="castle")
-        await until(lambda: seen("rejected"), 20, "the stream says that it was rejected")
+        await until(lambda: seen("rejected"), 60, "the stream says that it was rejected")
         rejected = (await browser.get(made["url"])).json()
         assert (rejected["state"], rejected["error"]["code"]) == ("rejected", "invalid")
         assert rejected["message"] == rejected["error"]["text"]
         await working.sign_up(7)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await following
         assert (await browser.get(made["url"])).json()["error"] is None
 
@@ -55,7 +55,7 @@ async def test_a_stranger_changes_nobodys_progress(working: Console) -> None:
         before = (await client.get("/api/websites/7/provisioning")).json()
         await working.sign_up(7, owner={"email": "mallory@evil.example"})
         count = "SELECT count(*) FROM provisioning_rejections WHERE code = 'conflict'"
-        await until(lambda: working.db.fetchval(count), 20, "the signup rejected")
+        await until(lambda: working.db.fetchval(count), 60, "the signup rejected")
         assert (await client.get("/api/websites/7/provisioning")).json() == before
 
 
@@ -65,7 +65,7 @@ async def test_a_stranger_changes_no_progress_before_it_has_begun(working: Conso
     await working.db.execute(row, "ana@example.com")
     await working.sign_up(8, owner={"user_id": 999})
     count = "SELECT count(*) FROM provisioning_rejections"
-    await until(lambda: working.db.fetchval(count), 20, "the signup rejected")
+    await until(lambda: working.db.fetchval(count), 60, "the signup rejected")
     assert await working.db.fetchval("SELECT code FROM provisioning_rejections") == "conflict"
     async with working.client(SIGNUP) as client:
         assert (await client.get("/api/websites/8/provisioning")).json()["error"] is None
@@ -97,7 +97,7 @@ async def test_a_website_whose_name_is_taken_does_not_wait_for_ever(working: Con
     await working.db.execute("INSERT INTO pwb_websites (id, created_at, updated_at) VALUES (8, now(), now())")
     await working.sign_up(8, subdomain="the-same")
     count = "SELECT count(*) FROM provisioning_rejections WHERE code = 'subdomain_taken'"
-    await until(lambda: working.db.fetchval(count), 20, "the signup rejected")
+    await until(lambda: working.db.fetchval(count), 60, "the signup rejected")
     async with working.client(SIGNUP) as client:
         progress = (await client.get("/api/websites/8/provisioning")).json()
     assert (progress["state"], progress["error"]["code"]) == ("pending", "subdomain_taken")

@@ -11,7 +11,7 @@ async def test_an_operator_erases_and_everybody_sees_it(working: Console) -> Non
     await working.sign_up(7)
     await working.reaches(7, "live")
     text = "SELECT provisioning_due_at IS NULL FROM pwb_websites WHERE id = 7"
-    await until(lambda: working.db.fetchval(text), 20, "website 7 owes nothing")
+    await until(lambda: working.db.fetchval(text), 60, "website 7 owes nothing")
     async with working.client(READER) as reader, working.client(OPERATOR) as client:
         seq = (await client.get(KEPT)).json()["seq"]
         asked = {"seq": seq, "reason": "request 2026-117"}

@@ -62,7 +62,7 @@ async def test_sent_again_it_is_carried_out_once(working: Console, with_key: boo
     rows = "SELECT count(*) FROM provisioning_transitions WHERE website_id = 7"
     assert await working.db.fetchval(rows) == STEPS
     settled = lambda: not working.broker.ready("t.signups") and not working.broker.unsettled("t.signups")  # noqa: E731
-    await until(lambda: asyncio.sleep(0, settled()), 5, "all six are settled")
+    await until(lambda: asyncio.sleep(0, settled()), 60, "all six are settled")
     assert working.broker.ready("t.dead-letters") == ()
     assert await working.db.fetchval(rows) == STEPS
 

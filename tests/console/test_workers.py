@@ -19,7 +19,7 @@ def _hurries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def known(console: Console) -> None:
     """Wait until the worker has said that it is there."""
-    await until(lambda: console.db.fetchval("SELECT count(*) = 1 FROM provisioning_workers"), 20, "a worker is known")
+    await until(lambda: console.db.fetchval("SELECT count(*) = 1 FROM provisioning_workers"), 60, "a worker is known")
 
 
 async def test_operators_pause_and_resume(working: Console) -> None:

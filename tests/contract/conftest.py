@@ -28,7 +28,7 @@ async def server(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixtur
     await server.end()
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
     if left:
-        _, left = await asyncio.wait(left, timeout=5)
+        _, left = await asyncio.wait(left, timeout=60)
     assert not left, f"tasks that nobody ended: {left}"
     gc.collect()
     complaints = [record.getMessage() for record in caplog.records if record.name == "asyncio"]

@@ -9,7 +9,7 @@ from consumer.broker.protocol import Broker
 from ops.sandbox.rabbitmq import RabbitServer
 from tests.contract.faulty_broker import FaultyMemoryBroker
 
-REPLY_SECONDS = 20.0
+REPLY_SECONDS = 60.0
 
 
 class BrokerServer(Protocol):

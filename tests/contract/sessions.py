@@ -7,7 +7,7 @@ from typing import Any
 
 from consumer.broker.protocol import Broker, ConsumerSession, Delivery, Message
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 class Inbox:

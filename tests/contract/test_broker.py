@@ -301,7 +301,7 @@ async def test_publishers_in_flight_learn_that_the_connection_was_dropped(
     while len(confirmed) < 50:
         await asyncio.sleep(0)
     await server.drop_connections()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         ends = await asyncio.gather(*callers, return_exceptions=True)
     assert {type(end) for end in ends} == {BrokerDownError}
     await until_closed(publisher)
@@ -355,7 +355,7 @@ async def test_consumers_share_a_queue(topology: ContractTopology, publisher, co
     await consumer.consume(topology.commands, 100, mine.put)
     await other.consume(topology.commands, 100, theirs.put)
     ids = await fill(publisher, topology.commands, 20)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(mine.deliveries) + len(theirs.deliveries) < 20:
             await asyncio.sleep(0)
     assert mine.deliveries

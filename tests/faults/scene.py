@@ -111,11 +111,11 @@ class Scene:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
         """Lend a connection to the database, by no proxy."""
-        opened = await asyncpg.connect(self.database_url, timeout=10)
+        opened = await asyncpg.connect(self.database_url, timeout=60)
         try:
             yield opened
         finally:
-            await opened.close(timeout=5)
+            await opened.close(timeout=60)
 
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[Any]:
@@ -126,7 +126,7 @@ class Scene:
         """
         opened = aio_pika.Connection(URL(self.amqp_url))
         try:
-            await opened.connect(timeout=20)
+            await opened.connect(timeout=60)
             yield await opened.channel(publisher_confirms=True)
         finally:
             await opened.close()
@@ -209,7 +209,7 @@ class Scene:
         found = []
         async with self.channel() as channel:
             declared = await channel.declare_queue(queue, passive=True)
-            while (message := await declared.get(fail=False, timeout=10)) is not None:
+            while (message := await declared.get(fail=False, timeout=60)) is not None:
                 found.append(message)
                 await message.ack()
         return found
@@ -312,7 +312,7 @@ class Scene:
             known = {(event["body"]["website_id"], event["body"].get("seq")) for event in self.events}
             return {(row["website_id"], row["seq"]) for row in rows} <= known
 
-        await until(told, 10, "an event of each transition")
+        await until(told, 60, "an event of each transition")
         async with self.connection() as connection:
             assert await check_all(connection, self.events) == Counter(states)
 

@@ -369,7 +369,7 @@ async def test_a_subscriber_full(own_scene: Scene, own_rabbitmq: RabbitServer) -
             await own_scene.live(own_scene.signed_up)
             return await own_scene.waiting(name) > 20
 
-        await until(hears, 15, "a subscriber that hears of new events")
+        await until(hears, 60, "a subscriber that hears of new events")
     await own_scene.reckon({"live": own_scene.signed_up})
 
 
@@ -395,7 +395,7 @@ async def test_the_dead_letter_queue_full(own_scene: Scene, own_rabbitmq: Rabbit
     async def all_there() -> bool:
         return await own_scene.waiting(dead_letters) == sent
 
-    await until(all_there, 15, f"{sent} dead letters")
+    await until(all_there, 60, f"{sent} dead letters")
     await own_scene.reckon({"live": 5}, letters=sent, charged=True)
 
 

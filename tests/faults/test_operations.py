@@ -104,7 +104,7 @@ async def test_a_poison_redriven(start: Start) -> None:
             await service.publish("website.created", {"website_id": "poison"})
         await service.settled()
         for _ in range(3):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 assert len(await redrive(service.broker, NAMESPACE)) == 5
             await service.settled()
             assert [reason for _, reason in service.letters()] == ["poison"] * 5
@@ -158,10 +158,10 @@ async def test_looked_at_again_and_again(scene: Scene) -> None:
         found = await peek_dead_letters(broker, scene.topology.namespace, 10)
         assert sorted(letter["website_id"] for letter in found) == [901, 902, 903]
     for _ in range(25):
-        async with await aio_pika.connect(scene.amqp_url, timeout=20) as connection:
+        async with await aio_pika.connect(scene.amqp_url, timeout=60) as connection:
             channel = await connection.channel()
             queue = await channel.get_queue(scene.topology.dead_letters, ensure=False)
-            assert await queue.get(fail=False, timeout=10), "the reader has one in its hands"
+            assert await queue.get(fail=False, timeout=60), "the reader has one in its hands"
     await letters(scene, 3)
     left = await scene.drain(scene.topology.dead_letters)
     assert sorted(json.loads(letter.body)["website_id"] for letter in left) == [901, 902, 903]
@@ -197,7 +197,7 @@ class Purging(RabbitBroker):
             answers = await honest(messages)
             if not self.times:
                 self.times = 1
-                async with await aio_pika.connect(self.url, timeout=20) as connection:
+                async with await aio_pika.connect(self.url, timeout=60) as connection:
                     await (await (await connection.channel()).get_queue(self.purged, ensure=False)).purge()
             return answers
 

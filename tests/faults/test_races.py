@@ -78,7 +78,7 @@ async def test_two_commands_at_once(start: Start, turnstile: Turnstile, first: s
         async def came() -> bool:
             return turnstile.passed["registered"] > before
 
-        await until(came, 15, "the other one before the same lock")
+        await until(came, 60, "the other one before the same lock")
         turnstile.open("locked")
         await service.reaches(1, "suspended")
         walk = [row["trigger"] for row in await service.history(1)][SEQ["ready"] :]
@@ -126,7 +126,7 @@ async def test_requeued_while_a_step_runs(start: Start, turnstile: Turnstile) ->
         async def came() -> bool:
             return turnstile.passed["registered"] > before
 
-        await until(came, 15, "the requeue before the lock")
+        await until(came, 60, "the requeue before the lock")
         turnstile.open("stepped")
         await service.reaches(1, "live")
         assert service.letters() == [(message_id, "illegal")]
@@ -176,7 +176,7 @@ async def test_suspended_before_its_step(start: Start, turnstile: Turnstile) -> 
         async def suspended() -> bool:
             return (await service.website(1))["provisioning_state"] == "suspended"
 
-        await until(suspended, 15, "the suspend, while the step stands")
+        await until(suspended, 60, "the suspend, while the step stands")
         turnstile.open("received")
         await service.settled()
         outcomes = [type(outcome).__name__ for _, batch in service.batches for outcome in batch]
@@ -209,7 +209,7 @@ async def test_rescued_while_merely_slow(start: Start, turnstile: Turnstile) -> 
         async def live() -> bool:
             return (await service.website(1))["provisioning_state"] == "live"
 
-        await until(live, 15, "live by a copy, while the slow one stands")
+        await until(live, 60, "live by a copy, while the slow one stands")
         assert turnstile.standing["received"] == 1
         turnstile.open("received")
         await service.settled()
@@ -241,7 +241,7 @@ async def test_two_dispatchers(start: Start) -> None:
         async def first_rounds() -> bool:
             return set(rounds) == {1, 2}
 
-        await until(first_rounds, 15, "the round that each makes when it starts")
+        await until(first_rounds, 60, "the round that each makes when it starts")
         await service.connection.execute(
             """INSERT INTO pwb_websites (id, subdomain, provisioning_request,
                                         provisioning_due_at, created_at, updated_at)

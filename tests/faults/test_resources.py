@@ -192,7 +192,7 @@ async def test_standard_output_that_nobody_reads(scene: Scene, tmp_path: Path) -
     pid = await scene.start()
     try:
         await scene.sign_up(5)
-        await scene.live(5, 10)
+        await scene.live(5)
         os.kill(pid, 0)
         assert len(os.read(reader, 2**20)) >= 2**16, "the pipe was full all along"
     finally:

@@ -34,7 +34,7 @@ class Turnstile:
         first, count, opened = self._shut.get(name, (0, 0, asyncio.Event()))
         if first <= number < first + count:
             self.standing[name] += 1
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await opened.wait()
             self.standing[name] -= 1
         await honest(name)  # type: ignore[arg-type]
@@ -45,7 +45,7 @@ class Turnstile:
         async def there() -> bool:
             return self.standing[name] >= count
 
-        await until(there, 15, f"{count} standing at {name}")
+        await until(there, 60, f"{count} standing at {name}")
 
     def open(self, name: str) -> None:
         """Let them go."""

@@ -10,7 +10,7 @@ from consumer.worker.reconnect_backoff import Backoff
 from ops.sandbox.rabbitmq import RabbitServer
 from tests.worker_processes import until
 
-SECONDS = 20
+SECONDS = 60
 
 
 async def test_a_blocked_connection_is_seen_and_remembered(own_rabbitmq: RabbitServer) -> None:

@@ -239,7 +239,7 @@ async def test_ten_thousand_in_seconds(store: Store, tmp_path: Path, database_ur
         "provisioning_failed_at = now(), provisioning_error = 'PostgreSQL 23514: row ' || id || ' is odd'"
     )
     await connection.close()
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(30):
         (group,) = await failure_groups(store)
         ids = await failed_website_ids(store, FailureFilter(group=group["group"]))
         forecasts = await forecast_requeue(store, library(tmp_path), ids)
@@ -295,6 +295,7 @@ async def test_explained_on_its_way(start: Start, store: Store, tmp_path: Path) 
         await service.connection.execute(
             "INSERT INTO pwb_websites (id, created_at, updated_at) VALUES (8, now(), now()), (9, now(), now())"
         )
+        await service.registered()
         waits = (await explain_website(store, None, NAMESPACE, 8))["waits_for"]
         assert waits["kind"] == "message"
         assert waits["why"].startswith("website.created has not come since")

@@ -57,6 +57,7 @@ def start(database_url: str, tmp_path: Any) -> Start:
     return lambda **changes: running(**({"presence_seconds": 0.05} | changes))
 
 
+@pytest.mark.usefixtures("durable")
 async def test_all_is_well_where_websites_go_live(start: Start, store: Store) -> None:
     """With a worker running and websites live there is nothing to say but that the tests' role is a superuser."""
     async with start() as service:
@@ -126,6 +127,7 @@ async def test_a_schema_that_is_not_ours_is_noticed(
 # -------------------------------------------------------------------------------------------------------- database
 
 
+@pytest.mark.usefixtures("durable")
 @pytest.mark.parametrize(
     ("change", "what", "expected"),
     [

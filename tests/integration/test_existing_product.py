@@ -39,7 +39,7 @@ async def test_a_website_of_the_product_goes_live(guest: Any, guest_url: str) ->
         found = await guest.fetchrow("SELECT * FROM pwb_websites WHERE id = $1", website_id)
         return bool(found["provisioning_state"] == "live" and found["provisioning_due_at"] is None)
 
-    await until(live, 20, "the product's website live")
+    await until(live, 60, "the product's website live")
     app.stopping.set()
     await running
     drift = await guest.fetchval(

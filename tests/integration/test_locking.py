@@ -20,7 +20,7 @@ from seeders.seeding import Seeders
 from statemachine import Trigger
 from tests.worker_processes import until
 
-SECONDS = 15
+SECONDS = 60
 TURNSTILE = 4711
 MESSAGE = uuid.UUID(int=1)
 BIRTH = "INSERT INTO pwb_websites (id, created_at, updated_at) VALUES (1, now(), now())"

@@ -34,7 +34,7 @@ if os.geteuid() == 0:  # only now: a Python below /root can be started by root a
 
 def postgres(port, user):
     "The kind of the server's first answer: 0 is 'you are in', 10 asks for proof of a password; or its error."
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as there:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as there:
         said = b"user\0" + user.encode() + b"\0database\0postgres\0\0"
         there.sendall(struct.pack("!II", 8 + len(said), 3 << 16) + said)
         head = there.recv(9, socket.MSG_WAITALL)
@@ -42,7 +42,7 @@ def postgres(port, user):
 
 def amqp(port, user, password):
     "The method that answers a login: 30 is connection.tune, 'you are in'; 50 is connection.close; None: it hangs up."
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as there, there.makefile("rb") as stream:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as there, there.makefile("rb") as stream:
         there.sendall(b"AMQP\0\0\x09\x01")
         def method():
             try: head = stream.read(7)

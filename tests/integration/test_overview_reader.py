@@ -84,7 +84,7 @@ async def test_it_counts_what_there_is(store: Store, broker: FaultyMemoryBroker,
     assert all(read["read_at"].values())
     assert texts(read)["workers"] == "warn none, all paused by cli:ana: maintenance"
     assert read["doctor"]["finding"]["next"]
-    assert 0 < reader.cost_seconds < 3
+    assert 0 < reader.cost_seconds < 30
 
 
 async def test_the_doctor_names_failed_websites(store: Store, reader_of: MakeReader) -> None:

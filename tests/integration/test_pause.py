@@ -73,7 +73,7 @@ async def there(store: Store, count: int) -> list[dict[str, Any]]:
         return (found,) if len(found) == count else None
 
     found: list[dict[str, Any]]
-    (found,) = await until(known, 10, f"{count} workers known")
+    (found,) = await until(known, 60, f"{count} workers known")
     return found
 
 
@@ -100,7 +100,7 @@ async def test_signups_wait_at_the_broker_until_all_resume(service: Service, sto
         (worker,) = (await known_workers(store))["workers"]
         return (worker["paused"], bool(worker["last_delivery_at"]), worker["in_flight"]) == (False, True, 0)
 
-    await until(told_of_it, 10, "it works, has nothing in its hands, and says when the last delivery came")
+    await until(told_of_it, 60, "it works, has nothing in its hands, and says when the last delivery came")
 
 
 async def test_it_is_recorded_before_it_takes_effect(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ async def test_what_was_started_is_finished_and_the_rest_given_back(service: Ser
     assert f"{started} deliveries in flight" in result["outcome"]
     assert len(service.broker.ready(service.topology.commands)) == 40 - started
     go_on.set()
-    await until(lambda: paused(store), 10, "the worker says that it is paused")
+    await until(lambda: paused(store), 60, "the worker says that it is paused")
     states = await service.connection.fetch("SELECT provisioning_state FROM pwb_websites")
     assert sum(row["provisioning_state"] == "suspended" for row in states) == started
     assert service.broker.unsettled(service.topology.commands) == ()
@@ -154,7 +154,7 @@ async def test_a_delivery_that_goes_round_is_given_back_too(service: Service, st
     async with other.transaction():
         await other.execute("SELECT FROM pwb_websites WHERE id = 1 FOR UPDATE")
         await service.publish("provisioning.suspend", {"website_id": 1})
-        await until(lambda: _true(len(service.batches) > 8), 10, "it goes round")
+        await until(lambda: _true(len(service.batches) > 8), 60, "it goes round")
         assert (await pause_or_resume(store, "pause", None, **WHO))["answered"]
         assert len(service.broker.ready(service.topology.commands)) == 1
     await other.close()
@@ -202,7 +202,7 @@ async def test_who_starts_while_all_are_paused_starts_paused(start: Start, store
         async with start() as service:
             await service.created(1)
             (worker,) = await there(store, 1)
-            await until(lambda: paused(store), 10, "it says that it is paused")
+            await until(lambda: paused(store), 60, "it says that it is paused")
             assert worker["pause"]["actor"] == "cli:ana"
             assert service.broker.queue(service.topology.signups).counts.consumers == 0
             told = [line["error"] for line in lines if line["event"] == "paused" and line["what"] == ClosedBy.OPERATOR]
@@ -220,7 +220,7 @@ async def test_a_worker_that_cannot_ask_takes_nothing(start: Start, database_url
     async with start() as service:
         await service.created(1)
         asked = "not known yet: PostgreSQL 23514"
-        await until(lambda: _true(asked in service.app.gate.reasons[ClosedBy.OPERATOR]), 10, "it says why")
+        await until(lambda: _true(asked in service.app.gate.reasons[ClosedBy.OPERATOR]), 60, "it says why")
         assert len(service.broker.ready(service.topology.signups)) == 1
         await connection.execute("ALTER TABLE provisioning_workers DROP CONSTRAINT nobody")
         await service.reaches(1, "live")
@@ -259,7 +259,7 @@ async def on_rabbitmq(settings: Settings) -> AsyncIterator[App]:
         yield app
     finally:
         app.stopping.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await running
 
 
@@ -275,17 +275,17 @@ async def test_on_rabbitmq_a_paused_worker_holds_nothing(
     async with on_rabbitmq(settings) as first:
         begun, go_on = held_up(first)
         await there(store, 1)
-        await until(lambda: _true(first.subscriber.connected), 20, "it is connected")
+        await until(lambda: _true(first.subscriber.connected), 60, "it is connected")
         signups = [website_created(first.topology, {"website_id": n, "owner": {"email": "a@example.com"}, "subdomain":
                    f"site-{n}"}) for n in range(1, 101)]  # fmt: skip
         async with publishing(broker) as session:
             await publish_all(session, signups)
         await begun.wait()
-        await until(lambda: _true(len(first.buffer) > 0), 10, "its window fills")
+        await until(lambda: _true(len(first.buffer) > 0), 60, "its window fills")
         asking = asyncio.create_task(
             pause_or_resume(store, "pause", [str(first.heartbeat.id)], **WHO | {"seconds": 20})
         )
-        await until(lambda: _true(not len(first.buffer)), 10, "it gives back what waits")
+        await until(lambda: _true(not len(first.buffer)), 60, "it gives back what waits")
         assert not asking.done()
         go_on.set()
         assert (await asking)["answered"]
@@ -297,10 +297,10 @@ async def test_on_rabbitmq_a_paused_worker_holds_nothing(
             counts = [await session_of_ours.counts(q) for q in (first.topology.signups, first.topology.commands)]
             return sum(count.ready for count in counts) == 100 and not any(count.consumers for count in counts)
 
-        await until(all_back, 10, "what was started goes on as commands, the rest as signups")
+        await until(all_back, 60, "what was started goes on as commands, the rest as signups")
         await session_of_ours.close()
         async with on_rabbitmq(settings):
-            await until(lambda: all_live(store), 30, "the other one does it all")
+            await until(lambda: all_live(store), 60, "the other one does it all")
 
 
 async def store_count(store: Store) -> int:

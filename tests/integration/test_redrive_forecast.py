@@ -98,7 +98,7 @@ async def test_what_is_forecast_is_what_happens(database_url: str, tmp_path: Pat
         async def back() -> bool:
             return len(service.letters()) == len(again)
 
-        await until(back, 10, "those that come back")
+        await until(back, 60, "those that come back")
         await service.settled()
         assert dict(service.letters()) == {message_id: prospect.value for message_id, prospect in again.items()}
         log = "SELECT message_id::text FROM provisioning_transitions"
@@ -143,12 +143,12 @@ async def test_a_command_under_a_signups_key_stays_poison(database_url: str, tmp
         async with publishing(service.broker) as session:
             await publish_all(session, [smuggled])
         for _ in range(3):
-            await until(lambda: asyncio.sleep(0, len(service.letters()) == 1), 10, "it is a dead letter")
+            await until(lambda: asyncio.sleep(0, len(service.letters()) == 1), 60, "it is a dead letter")
             (dead_letter,) = (await find_dead_letters(service.broker, NAMESPACE)).deliveries
             (item,) = await forecast_redrive(store, [dead_letter])
             assert item["prospect"] == "poison", item
             await redrive(service.broker, NAMESPACE, DeadLetterFilter(), AuditTrail(store, "cli:ana", "a test"))
-        await until(lambda: asyncio.sleep(0, len(service.letters()) == 1), 10, "it came back")
+        await until(lambda: asyncio.sleep(0, len(service.letters()) == 1), 60, "it came back")
         assert (await service.website(1))["provisioning_state"] == "live"
     by_broker = make_delivery(
         body, type="provisioning.suspend", exchange=topology.dead_letters, routing_key="website.created",

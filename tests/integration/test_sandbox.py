@@ -61,7 +61,7 @@ async def test_postgres_keeps_port_and_data_over_a_stop(own_postgres, mode):
 
     assert not is_running(pid)
     with pytest.raises(OSError, match=str(own_postgres.port)):
-        await asyncpg.connect(url, timeout=5)
+        await asyncpg.connect(url, timeout=60)
     with pytest.raises(LocalServerError, match="is stopped"):
         _ = own_postgres.pid
 
@@ -198,7 +198,7 @@ async def test_rabbitmq_keeps_port_and_messages_over_an_end(own_rabbitmq, end):
     assert own_rabbitmq.url == url
     async with await aio_pika.connect(url) as connection:
         channel = await connection.channel()
-        message = await (await channel.get_queue(queue)).get(timeout=10)
+        message = await (await channel.get_queue(queue)).get(timeout=60)
         assert message.body == b"kept"
         await message.ack()
 

@@ -191,7 +191,7 @@ async def test_an_up_to_date_schema_is_left_alone(database_url: str, store: Stor
         for (table,) in tables:
             mode = "ROW EXCLUSIVE" if table in ledger else "ACCESS EXCLUSIVE"
             await connection.execute(f"LOCK TABLE {table} IN {mode} MODE")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             difference = await schema_lifecycle.apply(store)
             assert await schema_lifecycle.lacking(store) == []
     assert (difference.outdated, difference.not_in_force) == (False, ())

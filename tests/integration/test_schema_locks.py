@@ -20,7 +20,7 @@ from consumer.store.schema_diff import inspect_schema
 from ops.doctor.schema_remarks import schema_remarks
 from tests.existing_product import RELEASED, ROLE
 
-SECONDS = 20
+SECONDS = 60
 COLUMN = "ALTER TABLE pwb_websites DROP COLUMN provisioning_attempt_error"
 UNIQUE_AGENCY = "index_pwb_agencies_unique_website_id"
 SIGNUP = """

@@ -290,7 +290,7 @@ async def test_two_connections_seed_one_website_at_once(connection, database_url
             assert await SHIPPING.seed(step, connection, [mine], careful=False) == {}
         waiting = asyncio.create_task(SHIPPING.seed(Trigger.COMPLETE_LINKS, other, [mine], careful=False))
         watcher = await asyncpg.connect(database_url)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await watcher.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", pid):
                 await asyncio.sleep(0)
         await watcher.close()
@@ -544,7 +544,7 @@ async def test_a_mended_pack_completes_the_website(connection, write):
     mine = tenant(seed_pack="strict_two")
     await seeding.seed(Trigger.COMPLETE_LINKS, connection, [mine], careful=False)
     write("strict_two", pack="fallback: false\n", links="- slug: one\n- slug: two\n- slug: three\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await seeding.seed(Trigger.COMPLETE_LINKS, connection, [mine], careful=False):
             await asyncio.sleep(0.01)
     assert await slugs(connection) == ["one", "two", "three"]

@@ -399,7 +399,7 @@ async def test_two_connections_seed_the_same_website_at_once(connection, databas
                 for step in STEPS:
                     await seed(library, step, other, tenant)
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             racing = asyncio.create_task(second())
             # The fault has fired once the server itself says that the second waits for the first.
             while not await connection.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", pid):

@@ -371,7 +371,7 @@ async def test_a_reader_in_the_way_delays_others_for_two_seconds(
 
     await ViewRefresher(guest_store, Gate(), sleep=sleep).run_once()
     assert slept == [RETRY_SECONDS]
-    assert asyncio.get_running_loop().time() - began < 5
+    assert asyncio.get_running_loop().time() - began < 30
     await reader.close()
 
 

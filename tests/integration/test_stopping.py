@@ -35,8 +35,8 @@ async def test_a_lost_cancel_does_not_hold_up_a_stop(database_url: str) -> None:
     async def is_connecting() -> bool:
         return broker.connecting
 
-    await until(is_connecting, 10, "the consumer connects")
+    await until(is_connecting, 60, "the consumer connects")
     app.stopping.set()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(15):
         await running
     assert broker.lost == 1

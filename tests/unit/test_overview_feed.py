@@ -140,7 +140,7 @@ class Feed:
 async def running(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A feed that runs, and pauses between readings for no longer than it must."""
     monkeypatch.setattr(overview_feed, "READ_SECONDS", 0.01)
-    monkeypatch.setattr(overview_feed, "PAGE_SECONDS", 0.05)
+    monkeypatch.setattr(overview_feed, "PAGE_SECONDS", 0.5)
     made = Feed()
     task = asyncio.create_task(made.feed.run())
     yield made
@@ -160,7 +160,7 @@ async def test_nothing_is_read_while_nobody_looks(running: Feed, monkeypatch: py
     async def rests() -> bool:
         return not running.feed._asked.is_set()
 
-    await until(rests, 5, "it waits until somebody asks")
+    await until(rests, 60, "it waits until somebody asks")
     assert running.feed.readings == 1
     running.streamed = True
     running.feed.wake()
@@ -173,10 +173,10 @@ async def test_a_page_waits_no_longer_than_a_moment(running: Feed) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
     assert await running.feed.current() is None
-    assert 0.04 < loop.time() - began < 1
+    assert 0.4 < loop.time() - began < 30
     began = loop.time()
     assert await running.feed.current() is None
-    assert loop.time() - began < 0.04
+    assert loop.time() - began < 0.4
     running.reader.may_answer.set()
     await running.published.get()
     assert (await running.feed.current() or {})["failed"] == 0

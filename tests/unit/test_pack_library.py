@@ -86,7 +86,7 @@ async def test_it_is_read_once_the_file_system_answers(tmp_path, stuck):
     with pytest.raises(PackError):
         await packs.get("mine")
     stuck[0].set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 pack = await packs.get("mine")
