@@ -135,6 +135,7 @@ async def test_what_answers_is_no_postgresql(command_line: CommandLine, amqp_url
         assert "PROVISIONER_DATABASE_URL" in one_line(answer, 3)
 
 
+@pytest.mark.usefixtures("durable")
 async def test_a_pooler_that_no_setting_names_is_one_line(
     pgbouncer: None, command_line: CommandLine, database_url: str, empty_database_url: str, amqp_url: str
 ) -> None:

@@ -35,6 +35,7 @@ def commands_in(text: str) -> list[list[str]]:
     return [shlex.split(command) for command in re.findall(r"`provisioner ([^`]+)`", text)]
 
 
+@pytest.mark.usefixtures("durable")
 async def test_what_the_tools_name_works_when_it_is_typed(
     beside_the_product: tuple[CommandLine, Any], amqp_url: str, namespace: str
 ) -> None:

@@ -187,6 +187,7 @@ async def console(rails: Rails) -> AsyncIterator[None]:
     yield
 
 
+@pytest.mark.usefixtures("durable")
 async def test_signups_of_the_product_and_what_it_does_on_their_events(
     rails: Rails, amqp_url: str, namespace: str
 ) -> None:
