@@ -19,6 +19,7 @@ from consumer.monitoring.http_server import HttpServer
 from consumer.monitoring.worker_metrics_page import WorkerMetricsPage
 from consumer.provisioning.use_case import Policy, ProvisioningUseCase
 from consumer.store.database import Store
+from consumer.telemetry import metrics
 from consumer.telemetry.logs import log
 from consumer.worker.buffer import Buffer
 from consumer.worker.database_recovery import DatabaseProbe, raise_for_wrong_setting
@@ -84,7 +85,7 @@ class App:
         self.settings = settings
         self.topology = Topology(settings.namespace)
         self.broker = broker or make_broker(settings)
-        self.store = store or make_store(settings, size=settings.pool_size)
+        self.store = store or make_store(settings, size=settings.pool_size, on_connection=metrics.POOL_WAIT.observe)
 
         self.gate = Gate()
         self.gate.begin_closed(ClosedBy.DATABASE, "not connected yet")

@@ -4,6 +4,7 @@ They import no part of the worker, the client of RabbitMQ only where a broker is
 only where packs are: a tool that only reads the database starts faster, and weighs less, without them.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ def make_broker(settings: Settings) -> Broker:
     )
 
 
-def make_store(settings: Settings, *, size: int) -> Store:
+def make_store(settings: Settings, *, size: int, on_connection: Callable[[float], None] | None = None) -> Store:
     """Return the store that the settings name, with up to `size` connections."""
     return Store(
         settings.database_url.get_secret_value(),
@@ -45,6 +46,7 @@ def make_store(settings: Settings, *, size: int) -> Store:
         command_timeout_seconds=settings.command_timeout_seconds,
         idle_transaction_seconds=settings.idle_transaction_seconds,
         pooler=settings.pooler,
+        on_connection=on_connection,
     )
 
 

@@ -6,7 +6,7 @@ of `consumer/store/sql/`.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,6 @@ from consumer.domain.records import Claim, Pause, WorkerReport
 from consumer.error_classification import SESSION_LOST, CommitUnconfirmedError, ConnectionSettingError
 from consumer.store.provisioning_statements import RESTING, SQL, Queries, Transaction, claim_of
 from consumer.store.sessions.session_factory import SessionFactory, raise_for_startup_parameter
-from consumer.telemetry import metrics
 
 WHOLE_TABLES = """
     SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on;
@@ -43,10 +42,12 @@ class Store:
         idle_transaction_seconds: float = 15,
         name: str = "provisioner",
         pooler: Pooler | None = None,
+        on_connection: Callable[[float], None] | None = None,
     ) -> None:
         """Remember how to connect; nothing is opened yet. `size` is the number of connections. Raises AddressError.
 
-        `pooler`: what stands between; None: what the address says.
+        `pooler`: what stands between; None: what the address says. `on_connection` is called with each connection that
+        is lent, with the seconds for which it was waited.
         """
         address = parse_database_url(url)
         self._user = address.user
@@ -54,6 +55,7 @@ class Store:
         self.keeps_sessions = self.pooler is not Pooler.TRANSACTION
         """Whether what a connection has set or locked is still there at its next transaction."""
         self._size = size
+        self._on_connection = on_connection
         self._command_timeout_seconds = command_timeout_seconds
         self._connect_seconds = address.connect_seconds or command_timeout_seconds
         settings = {
@@ -110,7 +112,8 @@ class Store:
         pool, began = self._pool, time.monotonic()
         try:
             async with pool.acquire(timeout=self._command_timeout_seconds) as connection:
-                metrics.POOL_WAIT.observe(time.monotonic() - began)
+                if self._on_connection is not None:
+                    self._on_connection(time.monotonic() - began)
                 yield connection
         except asyncpg.InsufficientPrivilegeError as error:
             setattr(error, "role", self._user)  # noqa: B010 - PostgreSQL names the table alone

@@ -5,6 +5,7 @@ import shlex
 from typing import Any
 
 import asyncpg
+import pytest
 import pytest_asyncio
 
 from consumer.broker.rabbitmq.adapter import RabbitBroker

@@ -112,6 +112,7 @@ async def test_statements_of_other_clients_are_never_ours(pool: Pool, database_u
     await other.close()
 
 
+@pytest.mark.usefixtures("durable")
 @pytest.mark.parametrize("mode", ["session", "transaction"])
 async def test_websites_go_live_behind_a_pooler(pool: Pool, database_url: str, tmp_path: Any, mode: str) -> None:
     """From signup to live in both modes, with no attempt spent; the doctor sees it and finds nothing wrong."""
