@@ -351,6 +351,21 @@ async def test_a_proxy_is_believed_by_its_address_alone(console: Console) -> Non
         assert "operator" in (await client.get("/")).text
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        [("x-forwarded-user", "eva"), ("x-forwarded-user", "ana")],
+        [("x-forwarded-user", "ana"), ("x-forwarded-groups", "provisioner-operators"), ("x-forwarded-groups", "staff")],
+        [("x-forwarded-groups", "provisioner-operators")],
+    ],
+)
+async def test_a_proxy_that_leaves_what_browsers_send_is_not_believed(console: Console, said) -> None:
+    """Two headers of one name: one of them is the browser's own."""
+    console.server.context.authenticator._settings = ConsoleSettings(proxy_addresses="127.0.0.0/8")
+    async with console.client() as client:
+        assert (await client.get("/api/machine", headers=said)).status_code == 401
+
+
 async def test_hostile_text_is_text(console: Console) -> None:
     """What came from outside is escaped wherever it is shown."""
     await console.db.execute(

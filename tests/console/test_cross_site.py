@@ -173,6 +173,21 @@ async def test_whoever_comes_by_the_proxy_is_protected_too(console: Console) -> 
             assert (await eva.post(PAGE, data=form, headers=headers)).status_code == status
 
 
+async def test_no_other_site_makes_a_browser_call_the_api(console: Console) -> None:
+    """An export is recorded as the person's deed, and takes their turn; a link to a page is only opened."""
+    console.server.context.authenticator._settings = ConsoleSettings(proxy_addresses="127.0.0.0/8")
+    export = "/api/dead-letters/export"
+    async with (
+        console.client(**{"x-forwarded-user": "eva", "x-forwarded-groups": "provisioner-operators"}) as eva,
+        console.client(OPERATOR) as program,
+    ):
+        for site, status in (("cross-site", 403), ("same-site", 403), ("none", 200), ("same-origin", 200)):
+            assert (await eva.get(export, headers={"sec-fetch-site": site})).status_code == status, site
+            assert (await eva.get("/dead-letters", headers={"sec-fetch-site": site})).status_code == 200
+            assert (await program.get(export, headers={"sec-fetch-site": site})).status_code == 200
+        assert (await eva.get(export)).status_code == 200
+
+
 async def test_a_program_with_a_token_is_not_asked(console: Console) -> None:
     """No browser sends a bearer token by itself."""
     async with console.client(OPERATOR, origin="https://evil.example") as program:

@@ -135,8 +135,13 @@ class Authenticator:
     def _by_proxy(self, request: Request) -> Person | None:
         if not self._is_proxy(request):
             return None
-        name = request.headers.get(self._settings.proxy_user_header, "").strip()[:100]
-        groups = comma_separated(request.headers.get(self._settings.proxy_groups_header, ""))
+        names = request.headers.getlist(self._settings.proxy_user_header)
+        lists = request.headers.getlist(self._settings.proxy_groups_header)
+        if len(names) != 1 or len(lists) > 1:
+            # Of two, one came from a browser: the proxy adds its own without removing what was there.
+            return None
+        name = names[0].strip()[:100]
+        groups = comma_separated(lists[0]) if lists else []
         role = Role.OPERATOR if self._settings.proxy_operator_group in groups else Role.READER
         return Person(name, role, ambient=True, means=Means.PROXY) if name else None
 

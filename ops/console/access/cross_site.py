@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 REFUSED = "this form is not from a page of this console, or it is too old: open the page again"
+CALL_REFUSED = "a page of another site made this browser ask: open it from a page of this console"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -42,6 +43,17 @@ def refuse_cross_site_login(request: Request, public_url: str | None) -> None:
     """
     if is_same_origin(request, public_url) is False:
         raise HTTPException(403, REFUSED)
+
+
+def refuse_cross_site_call(request: Request) -> None:
+    """Refuse a request for the API that a page of another site made a browser send with a person's credentials.
+
+    Some of what is read takes turns with others or is recorded as that person's deed: an export of dead letters. Other
+    sites may link to pages. A browser that does not say where a request comes from is let through: the session cookie,
+    being SameSite=Strict, does not come from there. Raises HTTPException 403.
+    """
+    if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        raise HTTPException(403, CALL_REFUSED)
 
 
 def is_same_origin(request: Request, public_url: str | None) -> bool | None:

@@ -6,6 +6,7 @@ from fastapi import Depends, HTTPException, Request
 
 from ops.console.access.auth import Person
 from ops.console.access.concurrency_limits import holder_of
+from ops.console.access.cross_site import refuse_cross_site_call
 from ops.console.access.tokens import Role
 from ops.console.context import context_of
 
@@ -23,7 +24,7 @@ class Requires:
         """Return who sent a request, with a place reserved for it.
 
         Raises:
-            HTTPException: 401 for somebody unknown, 403 for somebody who may not.
+            HTTPException: 401 for somebody unknown, 403 for somebody who may not, or whom another site's page sent.
             OwnQuotaError, QuotaError: too many requests are under way.
         """
         context = await context_of(request)
@@ -36,7 +37,10 @@ class Requires:
             request.state.claimed = None
             raise HTTPException(401, UNKNOWN)
         request.state.person = person
-        if not request.url.path.startswith("/api/"):
+        if request.url.path.startswith("/api/"):
+            if person.ambient:
+                refuse_cross_site_call(request)
+        else:
             # Every page shows it; what is sent by a form is answered with the last one.
             feed = context.overview
             request.state.overview = feed.latest if request.method == "POST" else await feed.current()
