@@ -23,7 +23,7 @@ PING_SECONDS = 15.0
 STREAM_SECONDS = 900.0
 """A stream ends after that; its browser opens the next by itself, and shows again who it is."""
 CONFIRM_SECONDS = 30.0
-"""How long a stream may outlive the session of its person."""
+"""How long a stream may outlive the session or the token that opened it."""
 MAX_UNREAD_EVENTS = 16
 LINE_END = "\n"
 
@@ -33,7 +33,7 @@ View = Callable[[Any], Any]
 
 
 MayFollow = Callable[[], Awaitable[bool]]
-"""Returns whether the person of a stream may go on to follow it: whether their session is still there."""
+"""Returns whether a stream may go on: whether the session or the token that opened it is still valid."""
 
 
 async def always() -> bool:

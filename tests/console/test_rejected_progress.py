@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
 
+from ops.console import broadcaster
 from ops.websites.customer_progress import SQL
-from tests.console.conftest import SIGNUP, Console
+from tests.console.conftest import READER, SIGNUP, Console
 from tests.worker_processes import until
 
 ORIGIN = "https://signup.example.com"
@@ -45,6 +47,31 @@ async def test_a_page_that_was_opened_too_early_ends_up_live(working: Console) -
         async with asyncio.timeout(60):
             await following
         assert (await browser.get(made["url"])).json()["error"] is None
+
+
+@pytest.mark.parametrize("means", ["token", "session"])
+async def test_progress_ends_with_what_opened_it(working: Console, monkeypatch: pytest.MonkeyPatch, means: str) -> None:
+    """Once the token has expired, or its person has signed out elsewhere, a stream that is open sends nothing more."""
+    monkeypatch.setattr(broadcaster, "CONFIRM_SECONDS", 0.0)
+    url = "/api/websites/7/provisioning/events"
+    async with working.client(SIGNUP) as signup, working.client() as browser:
+        if means == "token":
+            url = (await signup.post("/api/websites/7/follow-token", json={"seconds": 60})).json()["events_url"]
+        else:
+            await working.sign_in(browser, READER)
+        states = []
+        async with asyncio.timeout(60), browser.stream("GET", url) as stream:
+            assert stream.status_code == 200
+            async for line in stream.aiter_lines():
+                if line.startswith("data: "):
+                    states.append(json.loads(line.removeprefix("data: "))["state"])
+                    if means == "token":
+                        monkeypatch.setattr(working.server.context.follow_tokens, "_clock", lambda: time.time() + 61)
+                    else:
+                        await working.db.execute("DELETE FROM provisioning_sessions")
+                    await working.sign_up(7)
+        assert states == ["unregistered"]
+        assert (await browser.get(url)).status_code == 401
 
 
 async def test_a_stranger_changes_nobodys_progress(working: Console) -> None:

@@ -1,14 +1,17 @@
 """Authorization of routes: which roles may use one. 401 refuses whoever is unknown, 403 whoever may not."""
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 
+from consumer.error_classification import SESSION_LOST
 from ops.console.access.auth import Person
 from ops.console.access.concurrency_limits import holder_of
 from ops.console.access.cross_site import refuse_cross_site_call
 from ops.console.access.tokens import Role
-from ops.console.context import context_of
+from ops.console.broadcaster import MayFollow
+from ops.console.context import Context, context_of
 
 UNKNOWN = "send a bearer token, sign in, or come by the trusted proxy"
 
@@ -47,6 +50,17 @@ class Requires:
         if person.role not in self._roles:
             raise HTTPException(403, f"{person.role} may not do this: {' or '.join(self._roles)} may")
         return person
+
+
+def still_signed_in(context: Context, person: Person) -> MayFollow:
+    """Return what a stream of this person asks from time to time. A database that is away ends no stream."""
+
+    async def is_signed_in() -> bool:
+        with suppress(*SESSION_LOST):
+            return await context.authenticator.confirm(person)
+        return True
+
+    return is_signed_in
 
 
 Reader = Annotated[Person, Depends(Requires(Role.READER, Role.OPERATOR))]

@@ -1,16 +1,14 @@
 """The overview: its figures and the machine with how many websites are in each state, as an event stream, too."""
 
-from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel
 
-from consumer.error_classification import SESSION_LOST
 from ops.console.context import Console
 from ops.console.pages.diagram import draw
 from ops.console.pages.rendering import render
-from ops.console.routes.authorization import Reader
+from ops.console.routes.authorization import Reader, still_signed_in
 from ops.console.routes.inputs import ApiRoute
 from ops.websites import queries, service_figures
 from statemachine import TRANSITIONS, State
@@ -162,15 +160,10 @@ async def stream_states(request: Request, context: Console, person: Reader) -> R
     context.quotas.reserve_stream(request)
     context.overview.wake()
 
-    async def is_signed_in() -> bool:
-        with suppress(*SESSION_LOST):
-            return await context.authenticator.confirm(person)
-        return True
-
     first = {"states": await queries.state_counts(context.store)}
     if context.overview.latest:
         first["overview"] = person.view(context.overview.latest)
-    return context.broadcaster.response(None, first, view=person.view, may_follow=is_signed_in)
+    return context.broadcaster.response(None, first, view=person.view, may_follow=still_signed_in(context, person))
 
 
 @pages.get("/")

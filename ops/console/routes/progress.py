@@ -9,8 +9,9 @@ from pydantic import BaseModel
 from ops.console.access.audit_lines import log_done
 from ops.console.access.concurrency_limits import CUSTOMER, Holder
 from ops.console.access.tokens import Role
+from ops.console.broadcaster import MayFollow
 from ops.console.context import Console, context_of
-from ops.console.routes.authorization import Requires, SignupSystem
+from ops.console.routes.authorization import Requires, SignupSystem, still_signed_in
 from ops.console.routes.inputs import ApiRoute, Posted, WebsiteId, Whole
 from ops.errors import NotFoundError
 from ops.websites.customer_progress import progress_of_absent
@@ -68,24 +69,32 @@ PostedRequest = Annotated[FollowTokenRequest, Depends(Posted(FollowTokenRequest)
 anybody_signed_in = Requires(Role.SIGNUP, Role.READER, Role.OPERATOR)
 
 
-async def followed_website(request: Request, website_id: WebsiteId, token: str = "") -> int:
-    """Return the website that a request may follow, by its token or its person. Raises HTTPException 401 or 403."""
+async def may_follow_website(request: Request, website_id: WebsiteId, token: str = "") -> MayFollow:
+    """Return what a stream asks whether it may go on: the request may follow this website, by its token or its person.
+
+    Raises:
+        HTTPException: 401 or 403, where it may not.
+    """
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     token = token or (bearer if scheme.lower() == "bearer" else "")
     context = await context_of(request)
-    if context.follow_tokens.is_valid(token, website_id):
-        # The signed part: a signature can be written in several ways, and each would have a quota of its own.
-        context.quotas.reserve_request(request, Holder(CUSTOMER, token.rpartition(".")[0]))
-    else:
-        await anybody_signed_in(request)
-    return website_id
+    if not context.follow_tokens.is_valid(token, website_id):
+        return still_signed_in(context, await anybody_signed_in(request))
+    # The signed part: a signature can be written in several ways, and each would have a quota of its own.
+    context.quotas.reserve_request(request, Holder(CUSTOMER, token.rpartition(".")[0]))
+
+    async def is_valid() -> bool:
+        return context.follow_tokens.is_valid(token, website_id)
+
+    return is_valid
 
 
-FollowedWebsite = Annotated[int, Depends(followed_website)]
+Follower = Annotated[MayFollow, Depends(may_follow_website)]
+"""Whoever may follow the website of the path."""
 
 
 @api.get("/websites/{website_id:int}/provisioning", response_model=Progress)
-async def show_progress(context: Console, website_id: FollowedWebsite) -> Any:
+async def show_progress(context: Console, website_id: WebsiteId, _: Follower) -> Any:
     """Return a website's progress, in words for its customer; also where its signup was rejected."""
     found = await context.broadcaster.progress([website_id])
     if website_id not in found:
@@ -98,13 +107,13 @@ async def show_progress(context: Console, website_id: FollowedWebsite) -> Any:
     response_model=None,
     responses={200: {"content": {"text/event-stream": {}}, "description": "server-sent events"}},
 )
-async def stream_progress(request: Request, context: Console, website_id: FollowedWebsite) -> Response:
+async def stream_progress(request: Request, context: Console, website_id: WebsiteId, may_follow: Follower) -> Response:
     """Stream a website's progress as server-sent events `provisioning`, whenever it changes. It may be opened
-    before the website is registered."""
+    before the website is registered, and ends with the token or the session that opened it."""
     context.quotas.reserve_stream(request, website_id)
     found = await context.broadcaster.progress([website_id])
     progress = found.get(website_id) or progress_of_absent(website_id, context.settings.base_domain)
-    return context.broadcaster.response(website_id, {"provisioning": progress})
+    return context.broadcaster.response(website_id, {"provisioning": progress}, may_follow=may_follow)
 
 
 @api.post("/websites/{website_id:int}/follow-token", response_model=FollowToken, status_code=201)
