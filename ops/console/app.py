@@ -27,6 +27,7 @@ from ops.console.access.auth import Authenticator
 from ops.console.access.concurrency_limits import Quotas
 from ops.console.access.follow_tokens import FollowTokens
 from ops.console.access.progress_cors import ProgressCors
+from ops.console.access.reader_turns import ReaderTurns
 from ops.console.access.sessions import Sessions
 from ops.console.access.settings import ConsoleSettings
 from ops.console.broadcaster import Broadcaster
@@ -73,6 +74,7 @@ def make_console(
         settings, console, store, broker, packs=make_packs(settings),
         authenticator=Authenticator(console, sessions), follow_tokens=FollowTokens(console), jobs=Jobs(),
         broadcaster=broadcaster, quotas=Quotas(console.streams_limit), doctor=doctor, overview=overview,
+        reader_turns=ReaderTurns(),
     )  # fmt: skip
 
     @asynccontextmanager

@@ -11,6 +11,7 @@ from consumer.store.database import Store
 from ops.console.access.auth import Authenticator
 from ops.console.access.concurrency_limits import Quotas
 from ops.console.access.follow_tokens import FollowTokens
+from ops.console.access.reader_turns import ReaderTurns
 from ops.console.access.settings import ConsoleSettings
 from ops.console.broadcaster import Broadcaster
 from ops.console.jobs import Jobs
@@ -35,6 +36,7 @@ class Context:
     packs: PackLibrary
     jobs: Jobs
     quotas: Quotas
+    reader_turns: ReaderTurns
 
     @property
     def namespace(self) -> str:

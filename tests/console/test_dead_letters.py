@@ -10,6 +10,7 @@ import pytest
 
 from consumer.broker.protocol import Message
 from consumer.broker.topology import Topology
+from ops.console.access import reader_turns
 from ops.dead_letters import lease
 from ops.dead_letters.lease import leased
 from ops.publishing import publish_all, publishing
@@ -81,6 +82,21 @@ async def test_what_readers_may_read(console: Console) -> None:
         assert "Export" not in (await reader.get("/dead-letters")).text
     async with console.client(SIGNUP) as stranger:
         assert (await stranger.get(f"{AT}/export")).status_code == 403
+
+
+async def test_readers_leave_the_queue_to_operators(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only one tool at a time receives dead letters: readers get a share of the time, whoever acts is not refused."""
+    monkeypatch.setattr(reader_turns, "AT_ONCE_SECONDS", 0.0)
+    message_id = await letter(console, b"{}")
+    async with console.client(READER) as reader, console.client(OPERATOR) as operator:
+        shown = f"{AT}/letter?message_id={message_id}"
+        assert (await reader.get(shown)).status_code == 200
+        for url in (shown, f"{AT}/forecast"):
+            refused = await reader.get(url)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+            assert "readers have read the dead letters for long: try again in" in refused.json()["error"]
+        assert (await reader.get(AT)).status_code == 200
+        assert (await operator.get(shown)).status_code == 200
 
 
 async def test_no_search_finds_out_what_readers_see_masked(console: Console) -> None:

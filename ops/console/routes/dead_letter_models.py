@@ -1,5 +1,6 @@
 """What requests about dead letters ask for, and what answers to them have."""
 
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator
@@ -49,11 +50,17 @@ class WantedDeadLetters(BaseModel):
         )  # fmt: skip
 
     async def forecast(self, context: Context, person: Person) -> SelectionForecast:
-        """Return what the letters would come to, each still where it is. Raises LeaseHeldError."""
-        return await forecast_selection(
-            context.store, context.broker, context.namespace, self.filter, context.settings.owner_by_id,
-            whole=person.is_operator,
-        )  # fmt: skip
+        """Return what the letters would come to, each still where it is.
+
+        Raises:
+            LeaseHeldError: another tool has them.
+            QuotaError: a reader asks, and no turn is due.
+        """
+        with nullcontext() if person.is_operator else context.reader_turns.turn():
+            return await forecast_selection(
+                context.store, context.broker, context.namespace, self.filter, context.settings.owner_by_id,
+                whole=person.is_operator,
+            )  # fmt: skip
 
 
 class ActionRequest(WantedDeadLetters):

@@ -1,6 +1,7 @@
 """Dead letters: listed, grouped, shown, forecast and exported; sent back, edited and discarded."""
 
 import re
+from contextlib import nullcontext
 from functools import partial
 from tempfile import TemporaryFile
 from typing import Annotated, Any
@@ -129,9 +130,11 @@ async def _whole(context: Context, person: Person, message_id: str) -> dict[str,
 
 
 async def _find(context: Context, person: Person, wanted: WantedDeadLetters) -> list[Delivery]:
-    """Return dead letters whole, the latest first. Raises LeaseHeldError."""
+    """Return dead letters whole, the latest first. Raises LeaseHeldError, and QuotaError where a reader has no turn."""
     whole = person.is_operator
-    return (await queries.find_dead_letters(context.broker, context.namespace, wanted.filter, whole=whole)).deliveries
+    with nullcontext() if whole else context.reader_turns.turn():
+        found = await queries.find_dead_letters(context.broker, context.namespace, wanted.filter, whole=whole)
+    return found.deliveries
 
 
 @api.get("/dead-letters/forecast", response_model=RedriveForecast)
