@@ -69,7 +69,7 @@ async def test_it_says_what_is_away_logs_no_secret_and_ends_with_streams_open(
         assert b"7.9.secret" not in err
         assert OPERATOR.encode() not in err
         assert b"Traceback" not in err
-        assert b'"what": "/api/websites/7/provisioning"' in err
+        assert b'"what":"/api/websites/7/provisioning"' in err
     finally:
         if process.returncode is None:
             process.kill()
