@@ -56,7 +56,7 @@ class FakeSession(ConsumerSession):
         self.acked: list[Delivery] = []
         self.nacked: list[Delivery] = []
 
-    async def consume(self, queue: str, prefetch: int, on_delivery: Callable[[Delivery], None]) -> None:
+    async def consume(self, queue: str, prefetch: int, on_delivery: Callable[[Delivery], None], **_: Any) -> None:
         """Nothing ever arrives."""
 
     async def stop_consuming(self) -> None:

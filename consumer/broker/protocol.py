@@ -82,6 +82,8 @@ class Delivery:
     """The session that received it, on which alone it can be settled."""
     refused_headers: str | None = None
     """Why its headers were not read: they are larger than anything honest. `headers` is empty then."""
+    omitted_bytes: int = 0
+    """How long the body is that was not kept, being longer than its consumer wants; `body` is empty then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +146,15 @@ class ConsumerSession(Protocol):
     closed: asyncio.Event
     """Set when connection or channel is lost, or the broker cancelled a consumer."""
 
-    async def consume(self, queue: str, prefetch: int, on_delivery: Callable[[Delivery], None]) -> None:
+    async def consume(
+        self, queue: str, prefetch: int, on_delivery: Callable[[Delivery], None], *, max_body_bytes: int | None = None
+    ) -> None:
         """Start to receive; `on_delivery` is called synchronously and must only enqueue.
 
         A queue may be consumed more than once on a session, each time with a prefetch of its own.
+
+        `max_body_bytes`: a longer body is read and not kept, by all consumers of the session: `omitted_bytes` says how
+        long it was. None: every body is kept.
 
         Raises:
             QueueMissingError: there is no such queue.
@@ -177,6 +184,10 @@ class ConsumerSession(Protocol):
 
     async def nack_all(self, deliveries: Sequence[Delivery]) -> None:
         """Return deliveries to their queues (nack with requeue). On a dead session this does nothing: they return."""
+
+    async def reject_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Have the broker dead-letter deliveries (nack without requeue): the very messages, with the header `x-death`.
+        On a dead session this does nothing: they return."""
 
     async def nack_unsettled(self) -> None:
         """Return all deliveries of this session that are not settled, as `nack_all` does."""

@@ -22,6 +22,7 @@ from consumer.messages.inbound_contracts import (
 from statemachine import Trigger
 
 MAX_BODY_BYTES = 64 * 1024
+BODY_TOO_LONG = f"the body has {{}} bytes, at most {MAX_BODY_BYTES} are read"
 """Checked before anything is parsed. The largest valid message is under 1 KiB."""
 MAX_MARKS = 2500
 """Marks that stand between values, those within texts counted as well: counted before anything is parsed, since a body
@@ -74,6 +75,8 @@ def decode(delivery: Delivery) -> Command:
     Raises:
         PoisonError: with a sentence that names the field and the reason, and none of the body's content.
     """
+    if delivery.omitted_bytes:
+        raise PoisonError(BODY_TOO_LONG.format(delivery.omitted_bytes))
     if delivery.refused_headers:
         raise PoisonError(f"{delivery.refused_headers}; they are not kept")
     message_id = _message_id(delivery.message_id)
@@ -146,7 +149,7 @@ def parse_body(body: bytes) -> Any:
         PoisonError: it is no JSON, or is larger.
     """
     if len(body) > MAX_BODY_BYTES:
-        raise PoisonError(f"the body has {len(body)} bytes, at most {MAX_BODY_BYTES} are read")
+        raise PoisonError(BODY_TOO_LONG.format(len(body)))
     if len(body) > MAX_MARKS and (marks := sum(map(body.count, MARKS))) > MAX_MARKS:
         raise PoisonError(f"the body has {marks} commas, colons and opening brackets, at most {MAX_MARKS} are read")
     try:

@@ -1,4 +1,8 @@
-"""Dead letters: copies of deliveries, with the reason in their headers. Never by `reject`, which carries none."""
+"""Dead letters: copies of deliveries, with the reason in their headers.
+
+A delivery is rejected instead, so that the broker dead-letters it without a reason of ours, only where its body was too
+long to be kept.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

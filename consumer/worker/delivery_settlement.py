@@ -85,7 +85,7 @@ class Settlement:
                     messages[execution] = command
                 else:
                     resting[execution] = row
-            elif isinstance(execution.outcome, Rejected):
+            elif isinstance(execution.outcome, Rejected) and not execution.buffered.delivery.omitted_bytes:
                 bare = execution.buffered.rounds >= BARE_ROUNDS
                 delivery = execution.buffered.delivery
                 messages[execution] = dead_letter(delivery, execution.outcome, self.topology, bare=bare)
@@ -153,10 +153,14 @@ class Settlement:
         await reach("cleared")
 
     async def _ack(self, executions: Sequence[Execution]) -> None:
-        """Ack together what came by the same session; mostly there is one."""
+        """Ack together what came by the same session; mostly there is one. What has no body here to copy is rejected:
+        the broker dead-letters it."""
         for session in dict.fromkeys(execution.buffered.delivery.session for execution in executions):
             of_session = [execution for execution in executions if execution.buffered.delivery.session is session]
-            await session.ack_all([execution.buffered.delivery for execution in of_session])
+            deliveries = [execution.buffered.delivery for execution in of_session]
+            await session.ack_all([delivery for delivery in deliveries if not delivery.omitted_bytes])
+            if too_long := [delivery for delivery in deliveries if delivery.omitted_bytes]:
+                await session.reject_all(too_long)
             for execution in of_session:
                 execution.settled = True
 

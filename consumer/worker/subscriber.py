@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from consumer.broker.protocol import AccessRefusedError, Broker, BrokerError, ConsumerSession
 from consumer.broker.topology import Topology
+from consumer.messages.inbound import MAX_BODY_BYTES
 from consumer.telemetry import metrics
 from consumer.telemetry.logs import log
 from consumer.worker.buffer import Buffer
@@ -102,7 +103,7 @@ class Subscriber:
             self._reconnect.clear()
             for queue in (self._topology.commands, self._topology.signups):
                 self._buffer.last_arrivals[queue] = asyncio.get_running_loop().time()
-                await session.consume(queue, self._prefetch, self._buffer.put)
+                await session.consume(queue, self._prefetch, self._buffer.put, max_body_bytes=MAX_BODY_BYTES)
             self._registered, self.refusal = True, None
             metrics.CONNECTED.labels("consumer").inc()
             log.info("connected", connection="consumer", prefetch=self._prefetch)

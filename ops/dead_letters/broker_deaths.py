@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from consumer.messages.inbound import MAX_BODY_BYTES
+
 UNKNOWN = "unknown"
 """The reason of a dead letter that neither a worker nor the broker gives one."""
 MAX_TEXT_CHARACTERS = 200
@@ -20,8 +22,9 @@ SENTENCES = {
     "expired": "it waited in its queue for longer than its time to live: did workers run? This service sets none, so "
     "look for a policy with message-ttl (`rabbitmqctl list_policies`) or a publisher that sets `expiration`; then "
     "redrive it",
-    "rejected": "a consumer refused it without putting it back, which no worker of this service does: find who else "
-    "consumes from its queue, stop that, then redrive it",
+    "rejected": "a consumer refused it without putting it back. Workers do so where its body has more than "
+    f"{MAX_BODY_BYTES} bytes: then discard it, no message of this service is so long. Else find who consumes from its "
+    "queue beside the workers, stop that, then redrive it",
     "maxlen": "its queue was full: this service sets no limit, so look for a policy with max-length "
     "(`rabbitmqctl list_policies`); once workers have caught up or the limit is raised, redrive it",
 }

@@ -583,6 +583,34 @@ async def test_past_the_delivery_limit_is_a_dead_letter(topology: ContractTopolo
     await session.close()
 
 
+async def test_a_body_that_is_too_long_is_not_kept(topology: ContractTopology, publisher, broker: Broker) -> None:
+    """It says how long it was; rejected, the very message is a dead letter, once, with x-death and its body."""
+    long, longest = message(topology.fragile, body=b"x" * 300_000), message(topology.fragile, body=b"y" * 1000)
+    await publisher.publish_all([long, longest])
+    session = await broker.open_consumer()
+    inbox = Inbox()
+    await session.consume(topology.fragile, 2, inbox.put, max_body_bytes=1000)
+    first, second = await inbox.until(2)
+    assert (first.message_id, first.body, first.omitted_bytes) == (long.message_id, b"", 300_000)
+    assert (second.message_id, second.body, second.omitted_bytes) == (longest.message_id, longest.body, 0)
+    await session.reject_all([first])
+    await session.ack_all([first, second])
+    dead = Inbox()
+    other = await broker.open_consumer()
+    await other.consume(topology.dead_letters, 2, dead.put)
+    (dead_letter,) = await dead.until(1)
+    assert (dead_letter.message_id, dead_letter.body, dead_letter.redelivered) == (long.message_id, long.body, False)
+    death = dead_letter.headers["x-death"][0]
+    assert (death["reason"], death["queue"], dead_letter.headers["x-first-death-reason"]) == (
+        "rejected", topology.fragile, "rejected"
+    )  # fmt: skip
+    assert (await session.counts(topology.fragile)).ready == 0
+    await session.reject_all([first])
+    await session.close()
+    await session.reject_all([second])
+    await other.close()
+
+
 async def test_peeking_leaves_everything(topology: ContractTopology, publisher, broker: Broker) -> None:
     """Twenty-five peeks at the dead letters lose nothing, double nothing and use nothing up."""
     ids = await fill(publisher, topology.dead_letters, 30)

@@ -119,27 +119,30 @@ async def test_redriving_asks(tool: Tool) -> None:
     """Without a terminal and without --yes nothing is sent, and the line says what would have come of it."""
     ids = [await tool.letter({"website_id": number, "subdomain": f"site-{number}"}, failed=number) for number in (1, 2)]
     poison = await tool.letter({"website_id": "x"}, failed=3)
-    said = await tool.one_line(2, "redrive", "--all")
+    for unexplained in (("--all",), ("--all", "--yes", "--why", " ")):
+        assert "--why: say why; it is recorded" in await tool.one_line(2, "redrive", *unexplained)
+    said = await tool.one_line(2, "redrive", "--all", "--why", "mended")
     assert (
         "send back dead letters, 3 selected: 2 may be carried out, 1 poison again; say --yes if that is meant" in said
     )
     assert await tool.one_line(2, "redrive")
     assert await tool.left() == {*ids, poison}
     assert await recent_actions(tool.store) == []
-    assert [sent["message_id"] for sent in await tool.good("redrive", "--all", "--limit", "1", "--yes")] == [ids[0]]
+    (sent,) = await tool.good("redrive", "--all", "--limit", "1", "--yes", "--why", "x")
+    assert sent["message_id"] == ids[0]
     absent = await tool("redrive", ids[1], "nobody", "--yes")
     assert (absent.exit_code, absent.stdout) == (1, "dead letters sent back: 1\n")
     assert absent.stderr == "provisioner: there is no dead letter nobody; `provisioner dead-letters list` shows all\n"
     assert await tool.left() == {poison}
     assert {str(m.message_id) for m in await tool.broker.peek(tool.topology.signups, 10)} == set(ids)
-    assert await tool.good("redrive", "--all", "--reason", "illegal", "--yes") == []
+    assert await tool.good("redrive", "--all", "--reason", "illegal", "--yes", "--why", "x") == []
 
 
 @pytest.mark.usefixtures("terminal")
 async def test_whoever_is_asked_may_say_no(tool: Tool) -> None:
     """A no does nothing; what comes while the question stands is not sent, for nobody has agreed to it."""
     first = await tool.letter({"website_id": 1, "subdomain": "site-1"})
-    no = await tool("redrive", "--all", typed="n\n")
+    no = await tool("redrive", "--all", "--why", "x", typed="n\n")
     assert (no.exit_code, no.stdout) == (1, "")
     assert "1 may be carried out. Go on? [y/N]" in no.stderr
     assert await tool.left() == {first}
@@ -236,6 +239,6 @@ async def test_another_tool_has_the_lease(tool: Tool, monkeypatch: pytest.Monkey
     monkeypatch.setattr(lease, "GIVE_UP_SECONDS", 0.1)
     sent = await tool.letter({"website_id": 7})
     async with leased(tool.broker, tool.topology.dead_letters):
-        for line in ("list", f"show {sent}", "redrive --all --yes", "discard --all --why x --yes", "export"):
+        for line in ("list", f"show {sent}", "redrive --all --why x --yes", "discard --all --why x --yes", "export"):
             assert "another tool is reading" in await tool.one_line(1, *line.split()), line
     assert len(await tool.good("list")) == 1

@@ -65,8 +65,10 @@ class Trace:
         session = await self._open_consumer()
         consume, ack_all = session.consume, session.ack_all
 
-        async def traced_consume(queue: str, prefetch: int, on_delivery: Callable[[Delivery], None]) -> None:
-            await consume(queue, prefetch, lambda delivery: self._receive(delivery, on_delivery))
+        async def traced_consume(
+            queue: str, prefetch: int, on_delivery: Callable[[Delivery], None], **limits: Any
+        ) -> None:
+            await consume(queue, prefetch, lambda delivery: self._receive(delivery, on_delivery), **limits)
 
         async def traced_ack_all(deliveries: Sequence[Delivery]) -> None:
             await ack_all(deliveries)

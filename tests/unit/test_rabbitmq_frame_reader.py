@@ -171,3 +171,15 @@ def test_heartbeats_are_passed_on_while_messages_come() -> None:
         recorder.reader.feed(delivered(tag))
     assert 4 <= recorder.passed.count(HEARTBEAT) <= 6
     assert frame.marshal(Heartbeat(), 0) == HEARTBEAT
+
+
+@pytest.mark.parametrize(("size", "is_kept"), [(1000, True), (1001, False), (200_000, False)])
+def test_a_body_that_is_too_long_is_read_and_not_kept(size: int, is_kept: bool) -> None:
+    """Nothing of it stays in memory, whoever sends it; its length is known, and what follows is read."""
+    recorder = Recorder()
+    recorder.reader.max_body_bytes = 1000
+    recorder.reader.feed(delivered(1, b"x" * size, pieces=4, message_id="a") + delivered(2, b"next"))
+    first, second = recorder.messages
+    assert (len(text_of(first)), first.omitted_bytes) == ((size, 0) if is_kept else (0, size))
+    assert (first.properties["message_id"], text_of(second), second.omitted_bytes) == ("a", b"next", 0)
+    assert not recorder.rest

@@ -22,7 +22,9 @@ SETTINGS = {
         ),
         (["prune"], "Missing option '--older'"),
         (["prune", "--older", "ninety"], "'ninety' is no duration"),
-        (["prune", "--older", "2h"], "--older: at least 1d"),
+        (["prune", "--older", "2h", "--reason", "x"], "--older: at least 1d"),
+        (["prune", "--older", "90d"], "--reason: say why; it is recorded among the actions"),
+        (["prune", "--older", "90d", "--reason", " "], "--reason: say why; it is recorded among the actions"),
     ],
 )
 def test_wrong_usage(arguments: list[str], line: str) -> None:

@@ -68,7 +68,7 @@ class Counted(FakeSession):
         super().__init__()
         self._ready, self._arriving = ready, arriving
 
-    async def consume(self, queue: str, prefetch: int, on_delivery: Callable[[Any], None]) -> None:
+    async def consume(self, queue: str, prefetch: int, on_delivery: Callable[[Any], None], **_: Any) -> None:
         """Deliver so many at once."""
         kind = "website.created" if queue == TOPOLOGY.signups else "provisioning.complete_agency"
         for number in range(self._arriving.get(queue, 0)):

@@ -10,6 +10,7 @@ from consumer.broker.protocol import Message, QueueCounts
 from consumer.broker.topology import Queue
 
 DELIVERY_LIMIT_REASON = "delivery_limit"
+REJECTED_REASON = "rejected"
 
 
 @dataclass(slots=True, eq=False)
@@ -112,10 +113,20 @@ class MemoryQueue:
         if stored.delivery_count <= self.definition.delivery_limit:
             self.ready.append(stored)
             self.ready.sort(key=lambda item: item.position)
-        elif self.definition.dead_letter_exchange:
-            dead_letter = _with_death_headers(stored.message, self.definition.name)
-            self._dead_letter(dead_letter, self.definition.dead_letter_exchange)
+        else:
+            self._die(stored, DELIVERY_LIMIT_REASON)
         self.schedule_delivery()
+
+    def reject(self, subscription: Subscription, stored: StoredMessage) -> None:
+        """Dead-letter a delivered message; without an exchange of dead letters it is lost."""
+        if self._settle(subscription, stored):
+            self._die(stored, REJECTED_REASON)
+            self.schedule_delivery()
+
+    def _die(self, stored: StoredMessage, reason: str) -> None:
+        if self.definition.dead_letter_exchange:
+            dead_letter = _with_death_headers(stored.message, self.definition.name, reason)
+            self._dead_letter(dead_letter, self.definition.dead_letter_exchange)
 
     def _settle(self, subscription: Subscription, stored: StoredMessage) -> bool:
         subscription.unsettled -= 1
@@ -132,17 +143,17 @@ class MemoryQueue:
             subscription.cancel()
 
 
-def _with_death_headers(message: Message, queue: str) -> Message:
+def _with_death_headers(message: Message, queue: str, reason: str) -> Message:
     """Return a message with the headers by which RabbitMQ says why it dead-lettered it."""
     death = {
-        "reason": DELIVERY_LIMIT_REASON,
+        "reason": reason,
         "queue": queue,
         "exchange": message.exchange,
         "routing-keys": [message.routing_key],
         "count": 1,
     }
     first = {
-        "x-first-death-reason": DELIVERY_LIMIT_REASON,
+        "x-first-death-reason": reason,
         "x-first-death-queue": queue,
         "x-first-death-exchange": message.exchange,
     }

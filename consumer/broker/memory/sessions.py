@@ -6,6 +6,8 @@ A connection delivers what is sent on it in order, one thing an iteration of the
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from consumer.broker.memory.queue import MemoryQueue, StoredMessage, Subscription
@@ -95,15 +97,22 @@ class MemoryConsumer(ConsumerSession):
         self._settling: set[int] = set()
         """Tags whose ack or nack is on its way."""
         self._last_tag = 0
+        self._max_body_bytes: int | None = None
 
-    async def consume(self, queue: str, prefetch: int, on_delivery: Callable[[Delivery], None]) -> None:
+    async def consume(
+        self, queue: str, prefetch: int, on_delivery: Callable[[Delivery], None], *, max_body_bytes: int | None = None
+    ) -> None:
         """Start to receive from a queue."""
+        self._max_body_bytes = max_body_bytes
         found = await self._queue(queue, f"cannot consume {queue}")
 
         def deliver(stored: StoredMessage) -> None:
             self._last_tag += 1
             self._unsettled[self._last_tag] = (subscription, stored)
-            on_delivery(delivery_of(stored, queue, self, self._last_tag))
+            delivery = delivery_of(stored, queue, self, self._last_tag)
+            if self._max_body_bytes is not None and len(delivery.body) > self._max_body_bytes:
+                delivery = replace(delivery, body=b"", omitted_bytes=len(delivery.body))
+            on_delivery(delivery)
 
         subscription = Subscription(found, prefetch, deliver, self.end)
         found.subscribe(subscription)
@@ -132,34 +141,30 @@ class MemoryConsumer(ConsumerSession):
 
     async def ack_all(self, deliveries: Sequence[Delivery]) -> None:
         """Settle deliveries; they are on their way when this returns."""
-        for delivery in deliveries:
-            self._settle(delivery, MemoryQueue.ack)
+        self._settle(tags_of(self, deliveries), MemoryQueue.ack)
 
     async def nack_all(self, deliveries: Sequence[Delivery]) -> None:
         """Return deliveries to their queues."""
-        for delivery in deliveries:
-            self._settle(delivery, MemoryQueue.nack)
+        self._settle(tags_of(self, deliveries), MemoryQueue.nack)
+
+    async def reject_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Have deliveries dead-lettered."""
+        self._settle(tags_of(self, deliveries), MemoryQueue.reject)
 
     async def nack_unsettled(self) -> None:
         """Return all that is unsettled."""
-        for tag in list(self._unsettled):
-            self._settle_tag(tag, MemoryQueue.nack)
+        self._settle(list(self._unsettled), MemoryQueue.nack)
 
-    def _settle(self, delivery: Delivery, settle: Callable[[MemoryQueue, Subscription, StoredMessage], None]) -> None:
-        if delivery.session is self:
-            self._settle_tag(delivery.tag, settle)
-
-    def _settle_tag(self, tag: int, settle: Callable[[MemoryQueue, Subscription, StoredMessage], None]) -> None:
-        if self.closed.is_set() or tag not in self._unsettled or tag in self._settling:
-            return
-        self._settling.add(tag)
-
-        def arrive() -> None:
+    def _settle(self, tags: Sequence[int], settle: Callable[[MemoryQueue, Subscription, StoredMessage], None]) -> None:
+        def arrive(tag: int) -> None:
             self._settling.discard(tag)
             subscription, stored = self._unsettled.pop(tag)
             settle(subscription.queue, subscription, stored)
 
-        self._connection.send(arrive)
+        for tag in tags:
+            if not (self.closed.is_set() or tag not in self._unsettled or tag in self._settling):
+                self._settling.add(tag)
+                self._connection.send(partial(arrive, tag))
 
     async def counts(self, queue: str) -> QueueCounts:
         """Ask on this very session."""
@@ -192,6 +197,11 @@ class MemoryConsumer(ConsumerSession):
         unsettled, self._unsettled = self._unsettled, {}
         for subscription, stored in unsettled.values():
             subscription.queue.nack(subscription, stored)
+
+
+def tags_of(session: ConsumerSession, deliveries: Sequence[Delivery]) -> list[int]:
+    """Return the tags of those deliveries that this session received."""
+    return [delivery.tag for delivery in deliveries if delivery.session is session]
 
 
 def delivery_of(stored: StoredMessage, queue: str, session: ConsumerSession, tag: int) -> Delivery:

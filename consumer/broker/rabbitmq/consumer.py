@@ -27,8 +27,11 @@ class RabbitConsumer(ConsumerSession):
         self._in_order = True
         connection.frame_reader.on_message = self._delivered
 
-    async def consume(self, queue: str, prefetch: int, on_delivery: Callable[[Delivery], None]) -> None:
+    async def consume(
+        self, queue: str, prefetch: int, on_delivery: Callable[[Delivery], None], *, max_body_bytes: int | None = None
+    ) -> None:
         """Start to receive from a queue, with a prefetch of its own."""
+        self._connection.frame_reader.max_body_bytes = max_body_bytes
         # The consumer tag is the queue's name where it can be: brokers show it.
         tag = f"{len(self._consumer_tags)} {queue}"[:255] if queue in self._consumer_tags else queue
         self._receivers[tag] = (queue, on_delivery)
@@ -92,6 +95,12 @@ class RabbitConsumer(ConsumerSession):
         else:
             self._connection.write(nack_frame(channel, max(tags), multiple=True))
 
+    async def reject_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Have the broker dead-letter deliveries."""
+        tags, channel = self._settle(deliveries), self._connection.channel.number
+        if tags:
+            self._connection.write(b"".join(nack_frame(channel, tag, requeue=False) for tag in sorted(tags)))
+
     async def nack_unsettled(self) -> None:
         """Return all that is unsettled, in one frame."""
         tags, self._unsettled = self._unsettled, set()
@@ -148,4 +157,5 @@ def _delivery(message: ReceivedMessage, queue: str, session: ConsumerSession) ->
         tag=message.delivery_tag,
         session=session,
         refused_headers=message.refused_headers,
+        omitted_bytes=message.omitted_bytes,
     )

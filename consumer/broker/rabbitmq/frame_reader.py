@@ -61,6 +61,8 @@ class ReceivedMessage:
     missing_bytes: int | None = None
     """How much of the body has not come yet; None until the header says how long it is."""
     body_parts: list[bytes] = field(default_factory=list)
+    omitted_bytes: int = 0
+    """How long the body is, where it is longer than `FrameReader.max_body_bytes` and so not kept."""
 
 
 class FrameReader:
@@ -72,6 +74,8 @@ class FrameReader:
         """Called with a whole message, delivered or returned."""
         self.on_confirm: Callable[[int, bool, bool], None] = lambda *_: None
         """Called with a delivery tag, whether all before it are meant as well, and whether it is an ack (or a nack)."""
+        self.max_body_bytes: int | None = None
+        """The longest body that is kept; None: any."""
         self._channel = 0
         self._max_frame_bytes = MAX_FRAME_BYTES
         self._pass_on = pass_on
@@ -141,8 +145,11 @@ class FrameReader:
                 _, _, message.missing_bytes, flags = CONTENT_HEADER.unpack_from(stream, start)
                 message.properties = read_properties(flags, stream[start + CONTENT_HEADER.size : end])
                 message.refused_headers = message.properties.pop(REFUSED_HEADERS, None)
+                if self.max_body_bytes is not None and message.missing_bytes > self.max_body_bytes:
+                    message.omitted_bytes = message.missing_bytes
             else:
-                message.body_parts.append(stream[start:end])
+                if not message.omitted_bytes:
+                    message.body_parts.append(stream[start:end])
                 message.missing_bytes = (message.missing_bytes or 0) - (end - start)
         except (struct.error, IndexError) as error:
             raise ConnectionError("the broker has sent a message that cannot be read") from error

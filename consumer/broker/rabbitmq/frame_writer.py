@@ -69,9 +69,10 @@ def ack_frame(channel: int, tag: int, *, multiple: bool = False) -> bytes:
     return _frame(METHOD, channel, NUMBER.pack(ACK) + TAG.pack(tag, MULTIPLE if multiple else 0))
 
 
-def nack_frame(channel: int, tag: int, *, multiple: bool = False) -> bytes:
-    """Return the frame that nacks a delivery, with requeue; `multiple`: and all before it."""
-    return _frame(METHOD, channel, NUMBER.pack(NACK) + TAG.pack(tag, REQUEUE | (MULTIPLE if multiple else 0)))
+def nack_frame(channel: int, tag: int, *, multiple: bool = False, requeue: bool = True) -> bytes:
+    """Return the frame that nacks a delivery; `multiple`: and all before it. Without `requeue` it is dead-lettered."""
+    bits = (REQUEUE if requeue else 0) | (MULTIPLE if multiple else 0)
+    return _frame(METHOD, channel, NUMBER.pack(NACK) + TAG.pack(tag, bits))
 
 
 def _body_parts(body: bytes, max_body_bytes: int) -> list[bytes]:

@@ -48,9 +48,9 @@ def refuse_cross_site_login(request: Request, public_url: str | None) -> None:
 def refuse_cross_site_call(request: Request) -> None:
     """Refuse a request for the API that a page of another site made a browser send with a person's credentials.
 
-    Some of what is read takes turns with others or is recorded as that person's deed: an export of dead letters. Other
-    sites may link to pages. A browser that does not say where a request comes from is let through: the session cookie,
-    being SameSite=Strict, does not come from there. Raises HTTPException 403.
+    Some of what is read takes turns with others, or is recorded as that person's action: an export of dead letters.
+    Other sites may link to pages. A browser that does not say where a request comes from is let through: the session
+    cookie, being SameSite=Strict, does not come from there. Raises HTTPException 403.
     """
     if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         raise HTTPException(403, CALL_REFUSED)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 Action = Callable[..., Awaitable[list[dict[str, Any]]]]
 """`redrive` or `discard`."""
 
-why_option = click.option("--why", help="Why you do this; is recorded in the list of actions.")
+why_option = click.option("--why", help="Why; is recorded in the list of actions. With --all it must be said.")
+SAY_WHY = "--why: say why; it is recorded in the list of actions"
 dry_run_option = click.option("--dry-run", is_flag=True, help="Send nothing; print what they would come to.")
 
 
@@ -55,6 +56,8 @@ def redrive_dead_letters(
       provisioner dead-letters redrive --all --reason unknown_website --dry-run
       provisioner dead-letters redrive --all --reason unknown_website --why "the rows are there now"
     """
+    if selection["every"] and not dry_run and not (why or "").strip():
+        fail(SAY_WHY, EXIT_USAGE)
     settings, selected = _selected_or_exit(**selection)
     from ops.cli.tables.dead_letters import print_redrive_forecast
     from ops.dead_letters.actions import redrive
@@ -83,7 +86,7 @@ def discard_dead_letters(*, why: str, actor: str, yes: bool, as_json: bool, **se
     Example: provisioner dead-letters discard --all --reason poison --older-than 30d --why "nobody sends these any more"
     """
     if not why.strip():
-        fail("--why: say why", EXIT_USAGE)
+        fail(SAY_WHY, EXIT_USAGE)
     settings, selected = _selected_or_exit(**selection)
     from ops.dead_letters.actions import discard
 
