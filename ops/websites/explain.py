@@ -82,6 +82,8 @@ async def _with_forecast(
         match forecast.prospect:
             case RequeueProspect.ADVANCES:
                 end = "then nothing known stands in its way"
+            case RequeueProspect.UNKNOWN:
+                end = "whether it fails again is unknown: no guard wrote its error"
             case RequeueProspect.WAITS:
                 end = f"then wait for {forecast.about}, and fail again where it does not come"
             case RequeueProspect.FAILS_AGAIN:

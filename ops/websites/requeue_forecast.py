@@ -2,8 +2,8 @@
 
 A forecast walks the chain as the workers would, until the website rests: a requeue from the proven state, a start from
 the state in which the website is; each step seeds, then its guard is judged. It knows what guards know: rows, packs and
-signups. It does not know of a database that refuses a row: "will advance" means that nothing known stands in the way,
-and remarks name what a forecast cannot know.
+signups. It does not know of a database that refuses a row: of a website that failed by such an error, or by any other
+that no guard wrote, it says "unknown".
 """
 
 from collections import Counter
@@ -54,9 +54,14 @@ class RequeueProspect(StrEnum):
     """What is to be expected of a website that is requeued."""
 
     ADVANCES = "advances"
+    UNKNOWN = "unknown"
+    """Nothing known stands in its way, but no guard wrote its error: whether that is mended cannot be known."""
     WAITS = "waits"
     FAILS_AGAIN = "fails_again"
     NOT_FAILED = "not_failed"
+
+
+NOTHING_KNOWN_AGAINST = frozenset({RequeueProspect.ADVANCES, RequeueProspect.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class RequeueForecast:
     Attributes:
         website_id: which.
         prospect: how it would end.
-        about: the state from which it goes on, what it lacks, or the state that it is in instead of failed.
+        about: the state from which it goes on, or would; what it lacks, or the state that it is in instead of failed.
         seeds: what its steps insert so that their guards hold, as `links from pack base`.
         remark: what this forecast cannot promise, or what people should know before; None where there is nothing.
     """
@@ -104,7 +109,10 @@ async def forecasts_of(store: Store, packs: PackLibrary, ids: Sequence[int], for
                 by_pack.setdefault(_pack_name(record), []).append(record)
             for name, websites in by_pack.items():
                 if name not in library:
-                    library[name] = await _get_pack(packs, name)
+                    try:
+                        library[name] = await packs.get(name)
+                    except PackError as error:
+                        library[name] = error
                 others = await _count_other_rows(connection, library[name], [website["id"] for website in websites])
                 for website in websites:
                     number = website["id"]
@@ -130,12 +138,12 @@ def forecast_website(
     walked = walk(website, proven, facts, pack, other_rows)
     if walked.prospect != RequeueProspect.ADVANCES:
         return RequeueForecast(number, walked.prospect, walked.missing, walked.seeds, walked.remark)
-    cause, remark = website["provisioning_error"] or "", walked.remark
-    if not cause.startswith(GUARD_ERROR_PREFIXES):
-        error = fingerprint(cause) or "no error was recorded"
-        unknown = f"no guard wrote this error, so its cause may be there still: {error}"
-        remark = f"{unknown}; {remark}" if remark else unknown
-    return RequeueForecast(number, RequeueProspect.ADVANCES, proven.value, walked.seeds, remark)
+    cause = website["provisioning_error"] or ""
+    if cause.startswith(GUARD_ERROR_PREFIXES):
+        return RequeueForecast(number, RequeueProspect.ADVANCES, proven.value, walked.seeds, walked.remark)
+    unknown = "no guard wrote this error, so its cause may be there still: "
+    remarks = [unknown + (fingerprint(cause) or "no error was recorded"), *filter(None, [walked.remark])]
+    return RequeueForecast(number, RequeueProspect.UNKNOWN, proven.value, walked.seeds, "; ".join(remarks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +204,7 @@ def preflight_report(forecasts: Sequence[RequeueForecast], limit: int | None = N
 
 def requeue_summary(forecasts: Iterable[RequeueForecast]) -> str:
     """Return forecasts as one sentence: how many websites, and what is to be expected of them."""
-    counted = Counter((forecast.prospect, forecast.about) for forecast in forecasts)
-    order = list(RequeueProspect)
+    counted, order = Counter((forecast.prospect, forecast.about) for forecast in forecasts), list(RequeueProspect)
     parts = [
         _clause(prospect, about, count)
         for (prospect, about), count in sorted(counted.items(), key=lambda item: (order.index(item[0][0]), -item[1]))
@@ -208,7 +215,7 @@ def requeue_summary(forecasts: Iterable[RequeueForecast]) -> str:
 def requeue_remarks(forecasts: Sequence[RequeueForecast]) -> list[str]:
     """Return remarks on forecasts: what would be seeded first, and what cannot be promised."""
     found = []
-    advancing = [forecast for forecast in forecasts if forecast.prospect == RequeueProspect.ADVANCES]
+    advancing = [forecast for forecast in forecasts if forecast.prospect in NOTHING_KNOWN_AGAINST]
     if seeds := Counter(seed for forecast in advancing for seed in forecast.seeds):
         found.append("seeded first: " + ", ".join(f"{seed} ({count})" for seed, count in seeds.most_common()))
     counted = Counter(forecast.remark for forecast in forecasts if forecast.remark)
@@ -219,6 +226,8 @@ def _clause(prospect: RequeueProspect, about: str, count: int) -> str:
     match prospect:
         case RequeueProspect.ADVANCES:
             return f"{count} will advance from {about}"
+        case RequeueProspect.UNKNOWN:
+            return f"unknown: {count} from {about}"
         case RequeueProspect.WAITS:
             return f"{count} {'waits' if count == 1 else 'wait'} for {about}"
         case RequeueProspect.FAILS_AGAIN:
@@ -257,19 +266,12 @@ def _source(
     trigger: Trigger, website: Mapping[str, Any], pack: Pack | PackError, remark: str | None
 ) -> tuple[str, str | None]:
     """Return where a step takes its rows from, and the remark on that."""
-    seeder, name = BINDINGS[trigger].seeder, _pack_name(website)
-    if not isinstance(seeder, FromPack):
+    name = _pack_name(website)
+    if not isinstance(seeder := BINDINGS[trigger].seeder, FromPack):
         return "its signup", remark
     if error := pack.error_of(seeder.field):
         return "defaults", f"defaults are used, since pack {name} cannot be: {error}"
     return f"pack {name}", remark
-
-
-async def _get_pack(packs: PackLibrary, name: str) -> Pack | PackError:
-    try:
-        return await packs.get(name)
-    except PackError as error:
-        return error
 
 
 async def _count_other_rows(

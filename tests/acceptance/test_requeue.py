@@ -47,7 +47,7 @@ async def test_a_requeue_that_was_killed_is_run_again(command_line: CommandLine,
     assert 4 <= (await session.counts(topology.commands)).ready < count, "it died half-way"
     await session.close()
     told = await run.good(*every, "--dry-run")
-    assert f"{count} selected: {count} will advance from pending" in told.out
+    assert f"{count} selected: unknown: {count} from pending" in told.out
     assert "seeded first: owner from its signup (12)" in told.out
     assert "12 of them: no guard wrote this error, so its cause may be there still: out of #" in told.out
     assert len((await run.good(*every, "--advancing", "--json")).json) == count

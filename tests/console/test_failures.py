@@ -162,7 +162,7 @@ async def test_why_by_page(page: Page, console: Console, database_url: str) -> N
     await expect(page.locator("#why")).to_contain_text("people: `provisioner requeue 1` once the cause is fixed")
     await page.get_by_text("Sends it round again").click()
     await expect(page.locator("details[open]")).to_contain_text(
-        "It would go on from pending, as far as it had proven to be; then nothing known stands in its way."
+        "It would go on from pending, as far as it had proven to be; whether it fails again is unknown: no guard wrote"
     )
 
 

@@ -52,13 +52,15 @@ def library(folder: Path) -> PackLibrary:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A way to have failed: where, with which pack, how many links, whom the signup named, and under which name."""
+    """A way to have failed: where, with which pack, how many links, whom the signup named, under which name, and
+    with which error."""
 
     failed_from: str
     pack: str = "base"
     links: int = 0
     owner: str | None = '{"email": "ben@example.com"}'
     subdomain: str | None = "sunny"
+    error: str = "Links creation failed - need at least 3, have 2"
 
 
 async def fail_by_hand(service: Service, website_id: int, kind: Kind) -> None:
@@ -83,8 +85,8 @@ async def fail_by_hand(service: Service, website_id: int, kind: Kind) -> None:
         )  # fmt: skip
     await run(
         "UPDATE pwb_websites SET provisioning_state = 'failed', provisioning_failed_from = $2, "
-        "provisioning_failed_at = now(), provisioning_error = 'by hand' WHERE id = $1",
-        website_id, kind.failed_from,
+        "provisioning_failed_at = now(), provisioning_error = $3 WHERE id = $1",
+        website_id, kind.failed_from, kind.error,
     )  # fmt: skip
 
 
@@ -197,7 +199,7 @@ async def test_what_is_forecast_is_what_happens(start: Start, store: Store, tmp_
         3: Kind("pending", owner='{"user_id": 999999}'),
         4: Kind(before("links_created"), "strict", links=2),
         5: Kind(before("links_created"), "strict", links=1),
-        6: Kind(before("links_created"), "broken"),
+        6: Kind(before("links_created"), "broken", error="PostgreSQL 53100: no space"),
         7: Kind("links_created", "missing", links=5),
         8: Kind("ready", links=5, subdomain=None),
     }
@@ -212,7 +214,7 @@ async def test_what_is_forecast_is_what_happens(start: Start, store: Store, tmp_
             3: ("waits", "owner membership"),
             4: ("advances", "pending"),
             5: ("fails_again", "links (have 2, need 3)"),
-            6: ("advances", "pending"),
+            6: ("unknown", "pending"),
             7: ("advances", "pending"),
             8: ("waits", "subdomain"),
         }

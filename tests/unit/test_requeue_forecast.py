@@ -90,6 +90,7 @@ def test_what_is_seeded_first_and_what_cannot_be_promised() -> None:
     assert (
         odd.remark == "no guard wrote this error, so its cause may be there still: PostgreSQL # CheckViolation: row #"
     )
+    assert (odd.prospect, odd.about) == (RequeueProspect.UNKNOWN, good.about)
     assert requeue_remarks([good, odd, odd]) == [
         "seeded first: links from pack mine (3), field_keys from pack mine (3)",
         "2 of them: no guard wrote this error, so its cause may be there still: PostgreSQL # CheckViolation: row #",
@@ -112,9 +113,10 @@ def test_the_summary_is_one_sentence() -> None:
         RequeueForecast(3, RequeueProspect.ADVANCES, "links_created"),
         RequeueForecast(4, RequeueProspect.ADVANCES, "links_created"),
         RequeueForecast(5, RequeueProspect.WAITS, "owner membership"),
+        *(RequeueForecast(number, RequeueProspect.UNKNOWN, "pending") for number in range(6, 9)),
     ]
     assert requeue_summary(told) == (
-        "5 selected: 2 will advance from links_created, 1 waits for owner membership, "
+        "8 selected: 2 will advance from links_created, unknown: 3 from pending, 1 waits for owner membership, "
         "1 will fail again: links (have 2, need 3), 1 is terminated"
     )
     assert requeue_summary([]) == "0 selected"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "--since", "since_seconds", callback=parse_duration, help="Only those that failed in the last 30m, 2h, 7d."
 )
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100_000, help="So many at most, the oldest first.")
-@click.option("--advancing", is_flag=True, help="Only those that will advance by the preflight.")
+@click.option("--advancing", is_flag=True, help="Only those that advance by the preflight, or may.")
 @click.option("--dry-run", is_flag=True, help="Send nothing; print what a requeue would come to.")
 @click.option("--canary", is_flag=True, help="Batches of 1, 2, 5, 20, …: each only once the one before has advanced.")
 @click.option(
@@ -66,13 +66,13 @@ def requeue(
     from ops.cli.tables.failures import print_requeue_forecast
     from ops.cli.tables.websites import print_sent
     from ops.websites.bulk_requeue import RequeueStoppedError, requeue_websites
-    from ops.websites.requeue_forecast import RequeueProspect, forecast_requeue, preflight_report
+    from ops.websites.requeue_forecast import NOTHING_KNOWN_AGAINST, forecast_requeue, preflight_report
 
     async def work(store: "Store") -> Any:
         ids = await _selected_ids(store, websites, filters)
         if dry_run or advancing:
             forecasts = await forecast_requeue(store, make_packs(settings), ids)
-            forecasts = [each for each in forecasts if not advancing or each.prospect == RequeueProspect.ADVANCES]
+            forecasts = [each for each in forecasts if not advancing or each.prospect in NOTHING_KNOWN_AGAINST]
             ids = [each.website_id for each in forecasts]
             if dry_run:
                 return preflight_report(forecasts)
