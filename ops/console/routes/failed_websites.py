@@ -1,6 +1,6 @@
 """Failed websites: in groups by cause, with a preflight of a requeue, and requeues in bulk."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -10,6 +10,7 @@ from ops.audit.trail import AuditTrail
 from ops.console.access.auth import Person
 from ops.console.context import Console, Context
 from ops.console.jobs import Job
+from ops.console.pages.hour_bars import hour_bars
 from ops.console.pages.rendering import render
 from ops.console.routes.authorization import Operator, Reader
 from ops.console.routes.inputs import WHOLE_OR_NONE, ApiRoute, NoFields, OptionalLine, Posted, Reason
@@ -32,6 +33,18 @@ JOBS_SHOWN = 5
 """Requeues that the page shows, the latest."""
 
 
+WebsiteIds = Annotated[
+    frozenset[int], BeforeValidator(lambda value: [value] if isinstance(value, str | int) else value)
+]
+
+
+def _chosen(websites: frozenset[int]) -> frozenset[int]:
+    """Return the ids that were chosen. Raises ValueError for none."""
+    if not websites:
+        raise ValueError("choose one website at least")
+    return websites
+
+
 class FailedWebsites(BaseModel):
     """Which failed websites are meant; what is left out or empty asks for nothing."""
 
@@ -40,6 +53,8 @@ class FailedWebsites(BaseModel):
     pack: OptionalLine = None
     site_type: OptionalLine = None
     since_seconds: Annotated[Annotated[int, Field(le=MAX_AGE_SECONDS)] | None, WHOLE_OR_NONE] = None
+    websites: WebsiteIds | None = None
+    """Only these of them, by their ids."""
     limit: Annotated[Annotated[int, Field(ge=1, le=MAX_SELECTED)] | None, WHOLE_OR_NONE] = None
 
     async def ids(self, context: Context, person: Person) -> list[int]:
@@ -67,6 +82,12 @@ class RequeueRequest(FailedWebsites):
     rate: Annotated[Annotated[int, Field(ge=1, le=MAX_RATE)] | None, WHOLE_OR_NONE] = None
 
 
+class ChosenRequeue(RequeueRequest):
+    """The same for websites that were chosen on a page; none chosen is a mistake, and does not mean all."""
+
+    websites: Annotated[WebsiteIds, AfterValidator(_chosen)] = Field(frozenset(), validate_default=True)
+
+
 class FailureGroup(BaseModel, extra="allow"):
     """Failed websites with one cause."""
 
@@ -78,6 +99,31 @@ class FailureGroup(BaseModel, extra="allow"):
     example: int
     example_error: str
     failed_from: dict[str, int]
+
+
+class FailureGroupPage(FailureGroup):
+    """A group with a page of its websites, and what they have in common."""
+
+    members: list[dict[str, Any]]
+    offset: int
+    next: int | None
+    breakdown: dict[str, list[dict[str, Any]]]
+    attempts: list[int]
+    last_requeue: dict[str, Any] | None
+
+
+class WantedPage(BaseModel):
+    """Which page of a group's websites, and how they are sorted."""
+
+    sort: Annotated[Literal[failures.SORTS], BeforeValidator(lambda value: value or failures.SORTS[0])] = "failed_at"  # type: ignore[valid-type]
+    offset: Annotated[int, Field(ge=0, le=10**9)] = 0
+    limit: Annotated[int, Field(ge=1, le=MAX_LISTED)] = 50
+
+    async def read(self, context: Context, group: str) -> dict[str, Any]:
+        """Return the group with this page. Raises NotFoundError."""
+        return await failures.failure_group_page(
+            context.store, group, sort=self.sort, offset=self.offset, limit=self.limit
+        )
 
 
 class Preflight(BaseModel, extra="allow"):
@@ -116,6 +162,7 @@ async def job_in_path(context: Console, job: str) -> Job:
 
 
 PathJob = Annotated[Job, Depends(job_in_path)]
+PostedChoice = Annotated[ChosenRequeue, Depends(Posted(ChosenRequeue))]
 PostedRequeue = Annotated[RequeueRequest, Depends(Posted(RequeueRequest))]
 Confirmed = Annotated[NoFields, Depends(Posted(NoFields))]
 
@@ -138,6 +185,26 @@ async def failures_page(
         request, "failures.html", person, groups=groups, group=group, gone=group if group and not known else None,
         preflight=await FailedWebsites(group=known).preflight(context, person) if known else None, asked=job,
         jobs=[Requeue.for_person(person, each) for each in context.jobs.latest(JOBS_SHOWN)],
+    )  # fmt: skip
+
+
+@api.get("/failures/groups/{group}", response_model=FailureGroupPage)
+async def show_failure_group(
+    context: Console, person: Reader, group: str, wanted: Annotated[WantedPage, Query()]
+) -> Any:
+    """Return a group, a page of its websites, and what they have in common."""
+    return person.view(await wanted.read(context, group))
+
+
+@pages.get("/failures/groups/{group}")
+async def failure_group_page(
+    request: Request, context: Console, person: Reader, group: str, wanted: Annotated[WantedPage, Query()]
+) -> Response:
+    """Show a group: what its websites have in common, and they themselves, to be chosen for a requeue."""
+    found = await wanted.read(context, group)
+    return render(
+        request, "failure_group.html", person, found=found, sort=wanted.sort, sorts=failures.SORTS,
+        hours=hour_bars(found["breakdown"]["hour"]), page_size=wanted.limit,
     )  # fmt: skip
 
 
@@ -169,10 +236,19 @@ async def requeue_by_page(context: Console, person: Operator, wanted: PostedRequ
     return RedirectResponse(f"/failures?job={job.id}", 303)
 
 
+@pages.post("/failures/groups/{group}/requeue")
+async def requeue_chosen(context: Console, person: Operator, group: str, wanted: PostedChoice) -> Response:
+    """Begin to requeue the chosen websites of a group, and show how far it is."""
+    job = await _start(context, person, wanted.model_copy(update={"group": group}))
+    return RedirectResponse(f"/failures?job={job.id}", 303)
+
+
 async def _start(context: Context, person: Person, wanted: RequeueRequest) -> Job:
     """Begin to requeue. Raises NotFoundError: there is no such group; InvalidInputError: too many are under way."""
     ids = await wanted.ids(context, person)
-    selection = wanted.model_dump(include=set(FailedWebsites.model_fields), exclude_none=True)
+    selection = wanted.model_dump(include=set(FailedWebsites.model_fields) - {"websites"}, exclude_none=True)
+    if wanted.websites is not None:
+        selection["chosen"] = len(wanted.websites)
 
     async def work(job: Job) -> None:
         await requeue_websites(

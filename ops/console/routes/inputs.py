@@ -127,7 +127,7 @@ async def read_fields(request: Request) -> dict[str, Any]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     try:
         if kind == "application/x-www-form-urlencoded":
-            return dict(parse_qsl(received.decode(), keep_blank_values=True))
+            return _form_fields(parse_qsl(received.decode(), keep_blank_values=True))
         fields = json.loads(received or b"{}", object_pairs_hook=_without_doubles)
         # What JSON escapes may be half of a pair of surrogates: no text, and nothing that can be stored or sent on.
         json.dumps(fields, ensure_ascii=False).encode()
@@ -138,6 +138,14 @@ async def read_fields(request: Request) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise HTTPException(400, "the body must be a JSON object")
     return fields
+
+
+def _form_fields(pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    """Return a form's fields; one that occurs several times, such as a checkbox in each row, is a list."""
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        fields.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
