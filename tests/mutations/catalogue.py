@@ -55,7 +55,7 @@ MUTATIONS = (
             ),
             (
                 "consumer/worker/delivery_settlement.py",
-                "            await session.ack_all([execution.buffered.delivery for execution in of_session])\n",
+                "            await session.ack_all([delivery for delivery in deliveries if not delivery.omitted_bytes])\n",
                 "            assert session\n",
             ),
         )[::-1],
