@@ -22,18 +22,18 @@ from consumer.store.database import Store
 from consumer.telemetry import metrics
 from consumer.telemetry.logs import log
 from consumer.worker.buffer import Buffer
-from consumer.worker.database_recovery import DatabaseProbe, raise_for_wrong_setting
+from consumer.worker.database_probe import DatabaseProbe, raise_for_wrong_setting
 from consumer.worker.delivery_loop import Worker
 from consumer.worker.delivery_settlement import Settlement
 from consumer.worker.due_dispatcher import Dispatcher
 from consumer.worker.gate import ClosedBy, Gate
 from consumer.worker.heartbeat import Heartbeat
+from consumer.worker.properties_view_refresher import ViewRefresher
 from consumer.worker.publishing_connection import Publisher
 from consumer.worker.reconnect_backoff import Backoff
 from consumer.worker.signup_admission import Admission
 from consumer.worker.stop_requests import on_parent_gone, stop_signals
 from consumer.worker.subscriber import Subscriber
-from consumer.worker.view_refresher import ViewRefresher
 from seeders.loading.pack_library import PackLibrary
 from seeders.seeding import Seeders
 

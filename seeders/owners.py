@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from seeders.inserts import SQL
+from seeders.insert_statements import SQL
 from seeders.website_to_seed import NamedOwner
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, assert_never
 
-from seeders.inserts import INSERTS, SQL, Insert, Pair, rows_of
+from seeders.insert_statements import INSERTS, SQL, Insert, Pair, rows_of
 from seeders.pack import Pack
 from seeders.pack_problems import PackError
 from seeders.step_bindings import BINDINGS, FromPack, FromSignup

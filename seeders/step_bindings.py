@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from seeders.fallback_rows import DEFAULTS
-from seeders.inserts import Compose, Table, agencies, counted, joined, remark_nameless, rows_of
+from seeders.insert_statements import Compose, Table, agencies, counted, joined, remark_nameless, rows_of
 from seeders.owners import insert_owner_memberships
 from seeders.pack import Pack
 from seeders.website_to_seed import NamedOwner, Tenant

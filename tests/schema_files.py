@@ -8,12 +8,12 @@ from typing import Any
 
 import asyncpg
 
-from consumer.store.indexes import index_statements
+from consumer.store.index_builder import index_statements
 from consumer.store.migration_runner import MIGRATIONS, runs_in
 from consumer.store.rules_template import Mode, render, unrender
 from consumer.store.schema_diff import BORN, RECORD, Part, read_catalogue
 from ops.sandbox.postgres import private_postgres
-from statemachine.machine_definition import DEFINITION
+from statemachine.definition_digest import DEFINITION
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "schema.sql"

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
-from seeders.email_addresses import canonical_email
+from seeders.canonical_email import canonical_email
 from statemachine import Trigger
 
 MAX_ID = 2**63 - 1

@@ -10,7 +10,7 @@ from typing import Any
 from consumer.domain.outcomes import Reason, Rejected
 from consumer.domain.records import StoredOwners
 from consumer.messages.inbound_contracts import OwnerByEmail, OwnerById, WebsiteCreated
-from seeders.email_addresses import comparable
+from seeders.canonical_email import comparable
 
 ERASED = "erased"
 """The key of the marker that is left of an erased request, with the time; no contract has such a field."""

@@ -19,7 +19,7 @@ from consumer.error_classification import DOUBLED_ROWS, Defect, IdTakenError, Pe
 from consumer.failpoints import reach
 from consumer.messages.inbound import Command
 from consumer.provisioning.judgement import Judgement, Policy, seeded_properties
-from consumer.provisioning.owner_matching import as_users_spell
+from consumer.provisioning.owner_email_spelling import as_users_spell
 from consumer.provisioning.planning import (
     Planned,
     Plans,

@@ -14,12 +14,12 @@ from typing import Any
 
 from consumer.error_classification import DATABASE_ERROR, Infrastructure, classify
 from consumer.store.database import Store
-from consumer.store.indexes import IndexStatement, build_indexes, index_statements, timeouts_set
+from consumer.store.index_builder import IndexStatement, build_indexes, index_statements, timeouts_set
 from consumer.store.lock_retries import REPEAT_SECONDS, WaitPolicy, in_turns
 from consumer.store.rules_template import Mode, render
 from consumer.store.schema_diff import COPYING, SQL, Difference, Part, inspect_schema
 from seeders.sql_loader import read_statements
-from statemachine.machine_definition import Definition
+from statemachine.definition_digest import Definition
 
 MIGRATIONS = dict(sorted(read_statements("consumer.store.migrations").items()))
 RENAMING = "0003_renamed_columns"

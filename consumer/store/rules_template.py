@@ -10,7 +10,7 @@ from enum import StrEnum
 from consumer.domain.existing_product_states import LOCKED_MESSAGES, LOCKED_PROGRESS
 from seeders.seeding import COUNTS
 from statemachine import CHAIN, HELD_AT, STEPS, TRANSITIONS, State, next_trigger, targets
-from statemachine.machine_definition import Definition
+from statemachine.definition_digest import Definition
 from statemachine.steps import REQUIREMENTS, guard_of
 from statemachine.transitions import MESSAGES, PROGRESS, SKIPPED
 

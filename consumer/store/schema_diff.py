@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from consumer.store.rules_template import Mode, installed_definition, render
 from seeders.sql_loader import read_statements
-from statemachine.machine_definition import DEFINITION, Definition
+from statemachine.definition_digest import DEFINITION, Definition
 
 SQL = read_statements("consumer.store.sql.unprepared")
 

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from consumer.store.database import Store
-from consumer.store.indexes import REPLACED, UNIQUE_REFERENCE, drop_indexes, drop_unique_indexes
+from consumer.store.index_builder import REPLACED, UNIQUE_REFERENCE, drop_indexes, drop_unique_indexes
 from consumer.store.lock_retries import WaitPolicy
 from consumer.store.migration_runner import RULE_KINDS, MigrationRunner
 from consumer.store.rules_template import PRODUCTS_OWN, Mode
 from consumer.store.schema_diff import COPYING, RENAMED, SQL, Difference, inspect_schema
 from seeders.sql_loader import read_statements
-from statemachine.machine_definition import DEFINITION, Definition
+from statemachine.definition_digest import DEFINITION, Definition
 
 COUNT = "SELECT count(*) FROM pwb_websites"
 REMOVALS = read_statements("consumer.store.migrations.removals")

@@ -158,7 +158,8 @@ class Settlement:
         for session in dict.fromkeys(execution.buffered.delivery.session for execution in executions):
             of_session = [execution for execution in executions if execution.buffered.delivery.session is session]
             deliveries = [execution.buffered.delivery for execution in of_session]
-            await session.ack_all([delivery for delivery in deliveries if not delivery.omitted_bytes])
+            kept = [delivery for delivery in deliveries if not delivery.omitted_bytes]
+            await session.ack_all(kept)
             if too_long := [delivery for delivery in deliveries if delivery.omitted_bytes]:
                 await session.reject_all(too_long)
             for execution in of_session:

@@ -26,7 +26,7 @@ from consumer.telemetry.logs import configure_logs
 from ops.cli.demo_cleanup import demo_folder, ended_by_signals, namespace_at, remove_leftovers
 from ops.cli.demo_servers import connection_settings, find_broker, keep_servers, start_postgres
 from ops.cli.tables.columns import console, print_table, state_text
-from ops.dead_letters.queries import peek_dead_letters
+from ops.dead_letters.queue_reader import peek_dead_letters
 from ops.publishing import publish_all, publishing, website_created
 from ops.text.printable import json_text
 from ops.websites import queries, verb_execution

@@ -18,7 +18,7 @@ from ops.cli.commands import (
     doctor,
     event_replay,
     follow_token,
-    installation,
+    init,
     operator_actions,
     overview,
     packs,
@@ -122,7 +122,7 @@ def main() -> None:
 
 
 for command in (
-    installation.init,
+    init.init,
     workers.worker,
     workers.ready,
     submit.submit,

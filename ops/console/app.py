@@ -25,9 +25,9 @@ from consumer.worker.stop_requests import stop_signals
 from ops.console import routes
 from ops.console.access.auth import Authenticator
 from ops.console.access.concurrency_limits import Quotas
+from ops.console.access.dead_letter_read_limit import ReaderTurns
 from ops.console.access.follow_tokens import FollowTokens
 from ops.console.access.progress_cors import ProgressCors
-from ops.console.access.reader_turns import ReaderTurns
 from ops.console.access.sessions import Sessions
 from ops.console.access.settings import ConsoleSettings
 from ops.console.broadcaster import Broadcaster

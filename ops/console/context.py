@@ -10,8 +10,8 @@ from consumer.config import Settings
 from consumer.store.database import Store
 from ops.console.access.auth import Authenticator
 from ops.console.access.concurrency_limits import Quotas
+from ops.console.access.dead_letter_read_limit import ReaderTurns
 from ops.console.access.follow_tokens import FollowTokens
-from ops.console.access.reader_turns import ReaderTurns
 from ops.console.access.settings import ConsoleSettings
 from ops.console.broadcaster import Broadcaster
 from ops.console.jobs import Jobs

@@ -18,7 +18,7 @@ from ops.console.access.concurrency_limits import OwnQuotaError, QuotaError
 from ops.console.pages.rendering import PrintableJSON, render
 from ops.dead_letters.actions import SelectionChangedError
 from ops.dead_letters.edited_copies import EditRefusedError
-from ops.dead_letters.lease import LeaseHeldError
+from ops.dead_letters.queue_lease import LeaseHeldError
 from ops.errors import InvalidInputError, NotFoundError
 from ops.errors.reports import report_error
 from ops.workers.queries import UnknownWorkerError

@@ -14,10 +14,10 @@ from consumer.broker.protocol import Broker, BrokerDownError, BrokerError, Consu
 from consumer.broker.topology import Topology
 from ops.audit.trail import Action, ActionItem, AuditTrail
 from ops.dead_letters.edited_copies import edited_message, edited_message_id
-from ops.dead_letters.lease import leased_pages
-from ops.dead_letters.queries import ALL, DeadLetterFilter, full_record, selected_pages, selection_digest
-from ops.dead_letters.readings import mark_outdated
+from ops.dead_letters.queue_lease import leased_pages
+from ops.dead_letters.queue_reader import ALL, DeadLetterFilter, full_record, selected_pages, selection_digest
 from ops.dead_letters.redriven_messages import original_message
+from ops.dead_letters.table_refresh import mark_outdated
 from ops.publishing import BATCH_SIZE, publishing
 from ops.text.printable import json_text
 

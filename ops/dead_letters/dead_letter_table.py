@@ -13,7 +13,7 @@ from typing import Any
 
 from consumer.broker.protocol import Delivery
 from ops.audit.trail import storable
-from ops.dead_letters.queries import summarize
+from ops.dead_letters.queue_reader import summarize
 from seeders.sql_loader import read_statements
 
 SQL = read_statements("ops.dead_letters.sql")

@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 from consumer.broker.protocol import Delivery, Message
 from consumer.broker.topology import Topology
 from consumer.messages.inbound import PoisonError, decode
-from ops.dead_letters.queries import summarize
+from ops.dead_letters.queue_reader import summarize
 from ops.dead_letters.redriven_messages import as_redelivered, original_message
 
 EDITED_FROM_HEADER = "x-edited-from"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from ops.text.fingerprint import fingerprint, group_id
+from ops.text.error_fingerprint import fingerprint, group_id
 
 cached_fingerprint = lru_cache(maxsize=256)(fingerprint)
 """Of many dead letters most have one of a few errors."""

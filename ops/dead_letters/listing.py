@@ -9,8 +9,8 @@ from consumer.broker.topology import Topology
 from consumer.store.database import Store
 from ops.dead_letters.dead_letter_table import stored_rows, summary_of
 from ops.dead_letters.groups import Groups
-from ops.dead_letters.queries import ALL, DeadLetterFilter, dead_letter_name, digest_of_names
-from ops.dead_letters.readings import Reading, fresh_reading
+from ops.dead_letters.queue_reader import ALL, DeadLetterFilter, dead_letter_name, digest_of_names
+from ops.dead_letters.table_refresh import Reading, fresh_reading
 from ops.text.email_masking import masked
 
 

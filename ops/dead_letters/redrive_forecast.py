@@ -33,7 +33,7 @@ from consumer.provisioning.signup_conflicts import users_to_compare
 from consumer.provisioning.subdomain_holders import refused_by_pool, subdomain_owners
 from consumer.store.database import Store
 from consumer.store.provisioning_statements import Queries, website_of
-from ops.dead_letters.queries import summarize
+from ops.dead_letters.queue_reader import summarize
 from ops.dead_letters.redriven_messages import as_redelivered, original_message
 from seeders.sql_loader import read_statements
 from seeders.step_bindings import seeds

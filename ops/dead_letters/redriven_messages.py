@@ -7,7 +7,7 @@ from consumer.broker.topology import Topology
 from consumer.messages.authors import MAX_NAME, REDRIVEN_BY_HEADER, SENT_WITH_KEY_HEADER, USER_ID_HEADER, original_user
 from consumer.messages.outbound_dead_letters import OWN_HEADERS
 from ops.audit.trail import storable
-from ops.dead_letters.queries import target_queue
+from ops.dead_letters.queue_reader import target_queue
 
 QUEUE_SUFFIXES = (".signups", ".commands")
 """The ends of the names of the queues: a message that goes straight to one has its name as routing key."""

@@ -8,8 +8,8 @@ from consumer.broker.protocol import Broker
 from consumer.broker.topology import Topology
 from consumer.provisioning.judgement import OwnersById
 from consumer.store.database import Store
-from ops.dead_letters.lease import leased_pages
-from ops.dead_letters.queries import ALL, DeadLetterFilter, dead_letter_name, digest_of_names, selected_pages
+from ops.dead_letters.queue_lease import leased_pages
+from ops.dead_letters.queue_reader import ALL, DeadLetterFilter, dead_letter_name, digest_of_names, selected_pages
 from ops.dead_letters.redrive_forecast import forecast_redrive
 
 

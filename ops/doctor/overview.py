@@ -21,7 +21,7 @@ from ops.doctor.broker_checks import BACKLOG
 from ops.doctor.run import SharedReport
 from ops.doctor.website_checks import FALLBACK_SECONDS, MAX_FOUND, SQL, STALLED_SECONDS
 from ops.errors.reports import report_error
-from ops.text.durations import span
+from ops.text.duration_text import span
 from ops.websites.service_figures import oldest_under_way
 from ops.workers.queries import known_workers, live_workers
 

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ops.errors import NotFoundError
-from ops.packs.selection import Selection
-from seeders.inserts import rows_of
+from ops.packs.pack_argument import Selection
+from seeders.insert_statements import rows_of
 from seeders.loading.pack_library import PackLibrary
 from seeders.pack import ListingEntry, Pack, PropertyEntry
 from seeders.pack_problems import PackError, PackProblem

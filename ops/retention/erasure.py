@@ -17,8 +17,8 @@ from consumer.store.database import Store
 from ops.audit.identity_proof import UNPROVEN, Proof
 from ops.audit.trail import Action, ActionItem, AuditTrail
 from ops.dead_letters.dead_letter_table import Digests, keep_rows
-from ops.dead_letters.lease import PagedLease, leased_pages
-from ops.dead_letters.readings import mark_outdated
+from ops.dead_letters.queue_lease import PagedLease, leased_pages
+from ops.dead_letters.table_refresh import mark_outdated
 from ops.errors import InvalidInputError
 from ops.retention.erasure_target import SQL, ErasureTarget
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from consumer.broker.protocol import Delivery
 from consumer.messages.inbound_contracts import MAX_ID
 from consumer.store.database import Store
-from ops.dead_letters.queries import summarize
+from ops.dead_letters.queue_reader import summarize
 from ops.errors import InvalidInputError, NotFoundError
-from seeders.email_addresses import canonical_email, comparable, other_spellings
+from seeders.canonical_email import canonical_email, comparable, other_spellings
 from seeders.sql_loader import read_statements
 
 SQL = read_statements("ops.retention.sql")

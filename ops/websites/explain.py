@@ -9,9 +9,9 @@ from consumer.domain.existing_product_states import NOT_OURS, our_state
 from consumer.store.database import Store
 from consumer.store.provisioning_statements import Queries
 from ops.audit.queries import recent_actions
-from ops.dead_letters.lease import LeaseHeldError
 from ops.dead_letters.listing import read_listing
-from ops.dead_letters.queries import DeadLetterFilter
+from ops.dead_letters.queue_lease import LeaseHeldError
+from ops.dead_letters.queue_reader import DeadLetterFilter
 from ops.errors import NotFoundError
 from ops.websites import queries
 from ops.websites.requeue_forecast import RequeueProspect, forecast_requeue

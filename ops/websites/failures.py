@@ -7,7 +7,7 @@ from typing import Any
 
 from consumer.store.database import Store
 from ops.errors import NotFoundError
-from ops.text.fingerprint import fingerprint, group_id
+from ops.text.error_fingerprint import fingerprint, group_id
 from ops.websites.queries import MAX_SELECTED
 from seeders.seeding import PACK_BY_SITE_TYPE, PACK_OTHERWISE
 from seeders.sql_loader import read_statements

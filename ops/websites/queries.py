@@ -17,7 +17,7 @@ from consumer.domain.records import goes_on_by_itself
 from consumer.store.database import Store
 from consumer.store.provisioning_statements import RESTING, Queries
 from ops.errors import InvalidInputError, NotFoundError
-from seeders.email_addresses import comparable
+from seeders.canonical_email import comparable
 from seeders.sql_loader import read_statements
 from statemachine import State, Trigger, checklist, missing_items, next_trigger, progress, status_message
 

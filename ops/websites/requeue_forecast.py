@@ -15,8 +15,8 @@ from typing import Any, assert_never
 from consumer.domain.existing_product_states import our_state
 from consumer.store.database import Store
 from consumer.store.provisioning_statements import Queries
-from ops.text.fingerprint import fingerprint
-from seeders.inserts import rows_of
+from ops.text.error_fingerprint import fingerprint
+from seeders.insert_statements import rows_of
 from seeders.loading.pack_library import PackLibrary
 from seeders.pack import Pack, natural_key
 from seeders.pack_problems import PackError

@@ -13,7 +13,7 @@ from consumer.config import PREFIX, Settings
 from consumer.factories import make_store
 from consumer.monitoring.http_server import HttpServer
 from consumer.telemetry.logs import log
-from consumer.worker.database_recovery import raise_for_wrong_setting
+from consumer.worker.database_probe import raise_for_wrong_setting
 from consumer.worker.stop_requests import stop_signals
 from ops.errors import EXIT_USAGE
 from ops.workers.health_aggregator import HealthAggregator

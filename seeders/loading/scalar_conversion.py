@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
-from seeders.email_addresses import canonical_email
+from seeders.canonical_email import canonical_email
 from seeders.loading.yaml_mistakes import CURLY_QUOTES
 from seeders.loading.yaml_reader import Scalar, kind
 

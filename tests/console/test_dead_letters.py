@@ -10,9 +10,9 @@ import pytest
 
 from consumer.broker.protocol import Message
 from consumer.broker.topology import Topology
-from ops.console.access import reader_turns
-from ops.dead_letters import lease
-from ops.dead_letters.lease import leased
+from ops.console.access import dead_letter_read_limit
+from ops.dead_letters import queue_lease
+from ops.dead_letters.queue_lease import leased
 from ops.publishing import publish_all, publishing
 from ops.text.email_masking import masked
 from tests.console.conftest import OPERATOR, READER, SIGNUP, Console
@@ -52,7 +52,7 @@ async def test_only_those_that_were_seen_are_taken(console: Console) -> None:
 
 async def test_while_another_tool_is_at_it(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     """Page and JSON say so, and neither says that there are no dead letters."""
-    monkeypatch.setattr(lease, "GIVE_UP_SECONDS", 0.1)
+    monkeypatch.setattr(queue_lease, "GIVE_UP_SECONDS", 0.1)
     await letter(console, b"{}")
     async with leased(console.broker, QUEUE), console.client(OPERATOR) as client:
         for path in (AT, "/dead-letters"):
@@ -86,7 +86,7 @@ async def test_what_readers_may_read(console: Console) -> None:
 
 async def test_readers_leave_the_queue_to_operators(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only one tool at a time receives dead letters: readers get a share of the time, whoever acts is not refused."""
-    monkeypatch.setattr(reader_turns, "AT_ONCE_SECONDS", 0.0)
+    monkeypatch.setattr(dead_letter_read_limit, "AT_ONCE_SECONDS", 0.0)
     message_id = await letter(console, b"{}")
     async with console.client(READER) as reader, console.client(OPERATOR) as operator:
         shown = f"{AT}/letter?message_id={message_id}"

@@ -20,8 +20,8 @@ from consumer.broker.rabbitmq.errors import user_of
 from consumer.broker.topology import Topology
 from consumer.domain.outcomes import Reason, Rejected
 from consumer.messages.outbound_dead_letters import dead_letter
-from ops.dead_letters.lease import leased
-from ops.dead_letters.queries import summarize
+from ops.dead_letters.queue_lease import leased
+from ops.dead_letters.queue_reader import summarize
 from tests.contract.sessions import Inbox, drain, message, until_closed
 
 PASSWORD = "s3cret-canary"

@@ -21,7 +21,7 @@ from consumer.broker.rabbitmq.adapter import RabbitBroker
 from consumer.failpoints import NAMES
 from consumer.store.database import Store
 from ops.dead_letters.actions import redrive
-from ops.dead_letters.lease import LeaseHeldError
+from ops.dead_letters.queue_lease import LeaseHeldError
 from ops.sandbox.postgres import PostgresServer
 from ops.sandbox.rabbitmq import RabbitServer
 from ops.websites import verb_execution

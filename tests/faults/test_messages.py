@@ -17,7 +17,7 @@ from consumer.broker.protocol import Delivery
 from consumer.messages.inbound import Command, decode
 from consumer.messages.outbound import command_id
 from ops.dead_letters.actions import redrive
-from ops.dead_letters.queries import DeadLetterFilter
+from ops.dead_letters.queue_reader import DeadLetterFilter
 from statemachine import STEPS as MACHINE
 from tests.contract.faulty_broker import FaultyMemoryBroker
 from tests.factories import SEQ, STEPS

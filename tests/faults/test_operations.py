@@ -12,8 +12,8 @@ import ops.dead_letters.actions
 from consumer.broker.protocol import BrokerError, Message, PublisherSession
 from consumer.broker.rabbitmq.adapter import RabbitBroker
 from ops.dead_letters.actions import redrive
-from ops.dead_letters.lease import LeaseHeldError
-from ops.dead_letters.queries import peek_dead_letters
+from ops.dead_letters.queue_lease import LeaseHeldError
+from ops.dead_letters.queue_reader import peek_dead_letters
 from tests.faults.conftest import Scaled
 from tests.faults.scene import SECONDS, Scene
 from tests.foreign_client import signup

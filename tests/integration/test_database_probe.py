@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from consumer.store.database import Store
-from consumer.worker.database_recovery import DatabaseProbe
+from consumer.worker.database_probe import DatabaseProbe
 from consumer.worker.gate import ClosedBy, Gate
 from consumer.worker.reconnect_backoff import Backoff
 from tests.roles import as_role, with_password

@@ -21,7 +21,7 @@ from ops.audit.trail import AuditTrail
 from ops.dead_letters.actions import SelectionChangedError, discard, edit, redrive
 from ops.dead_letters.edited_copies import EditRefusedError, edited_message
 from ops.dead_letters.groups import group_dead_letters
-from ops.dead_letters.queries import (
+from ops.dead_letters.queue_reader import (
     DeadLetterFilter,
     find_dead_letters,
     full_record,

@@ -19,8 +19,8 @@ from consumer.broker.topology import Topology
 from consumer.store.database import Store
 from ops.audit.queries import recent_actions
 from ops.cli.main import main
-from ops.dead_letters import lease
-from ops.dead_letters.lease import leased
+from ops.dead_letters import queue_lease
+from ops.dead_letters.queue_lease import leased
 from ops.publishing import publish_all, publishing
 
 NASTY = "\x1b[31m\x9bred\u202e"
@@ -236,7 +236,7 @@ async def test_exporting(tool: Tool, tmp_path: Path) -> None:
 
 async def test_another_tool_has_the_lease(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     """While another tool has the lease every command says so in one line, and none says that there are none."""
-    monkeypatch.setattr(lease, "GIVE_UP_SECONDS", 0.1)
+    monkeypatch.setattr(queue_lease, "GIVE_UP_SECONDS", 0.1)
     sent = await tool.letter({"website_id": 7})
     async with leased(tool.broker, tool.topology.dead_letters):
         for line in ("list", f"show {sent}", "redrive --all --why x --yes", "discard --all --why x --yes", "export"):

@@ -13,10 +13,10 @@ import pytest
 from consumer.broker.protocol import Message
 from consumer.broker.rabbitmq.adapter import RabbitBroker
 from consumer.broker.topology import DELIVERY_LIMIT, Topology
-from ops.dead_letters import lease
+from ops.dead_letters import queue_lease
 from ops.dead_letters.actions import redrive
-from ops.dead_letters.lease import LeaseHeldError, leased
-from ops.dead_letters.queries import find_dead_letters
+from ops.dead_letters.queue_lease import LeaseHeldError, leased
+from ops.dead_letters.queue_reader import find_dead_letters
 from ops.publishing import publish_all, publishing
 from tests.contract.faulty_broker import FaultyMemoryBroker
 
@@ -25,13 +25,13 @@ KILLS = 3 * DELIVERY_LIMIT + 5
 HOLDER = """
 import asyncio, os, sys
 from consumer.broker.rabbitmq.adapter import RabbitBroker
-from ops.dead_letters import lease
+from ops.dead_letters import queue_lease
 
-lease.POLL_SECONDS = 0.01
+queue_lease.POLL_SECONDS = 0.01
 url, queue, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
 async def hold():
-    async with lease.leased(RabbitBroker(url), queue) as held:
+    async with queue_lease.leased(RabbitBroker(url), queue) as held:
         os.write(1, f"{os.getpid()} {len(held.deliveries)}\\n".encode())
         await asyncio.Event().wait()
 
@@ -93,13 +93,13 @@ async def test_one_tool_at_a_time(namespace: str, amqp_url: str, monkeypatch: py
     """While one has the lease others get an error, and not an empty list; then it is their turn."""
     broker, queue = RabbitBroker(amqp_url), Topology(namespace).dead_letters
     await with_dead_letters(broker, namespace, 3)
-    monkeypatch.setattr(lease, "GIVE_UP_SECONDS", 0.3)
+    monkeypatch.setattr(queue_lease, "GIVE_UP_SECONDS", 0.3)
     async with leased(broker, queue) as held:
         assert len(held.deliveries) == 3
         for tool in (redrive(broker, namespace), find_dead_letters(broker, namespace)):
             with pytest.raises(LeaseHeldError, match=f"another tool is reading {queue}: nothing was done"):
                 await tool
-    monkeypatch.setattr(lease, "GIVE_UP_SECONDS", 5.0)
+    monkeypatch.setattr(queue_lease, "GIVE_UP_SECONDS", 5.0)
     lists = await asyncio.gather(*(find_dead_letters(broker, namespace) for _ in range(3)))
     assert [len(found.deliveries) for found in lists] == [3, 3, 3]
 

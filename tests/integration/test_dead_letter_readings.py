@@ -18,12 +18,12 @@ from consumer.broker.rabbitmq.adapter import RabbitBroker
 from consumer.broker.topology import Topology
 from consumer.store.database import Store
 from ops.audit.trail import AuditTrail
-from ops.dead_letters import lease, readings
+from ops.dead_letters import queue_lease, table_refresh
 from ops.dead_letters.actions import discard, redrive
 from ops.dead_letters.dead_letter_table import PAGE_ROWS, Digests
-from ops.dead_letters.lease import LeaseHeldError, leased, leased_pages
 from ops.dead_letters.listing import DeadLetterListing, read_listing
-from ops.dead_letters.queries import DeadLetterFilter, find_dead_letters, selection_digest, summarize
+from ops.dead_letters.queue_lease import LeaseHeldError, leased, leased_pages
+from ops.dead_letters.queue_reader import DeadLetterFilter, find_dead_letters, selection_digest, summarize
 from ops.publishing import publish_all, publishing
 from tests.contract.faulty_broker import FaultyMemoryBroker
 from tests.factories import make_delivery
@@ -191,7 +191,7 @@ async def test_an_action_makes_a_reading_outdated(store: Store, broker: FaultyMe
 
 async def test_while_somebody_acts(store: Store, broker: FaultyMemoryBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists show the last reading and why it is no later one; a search in bodies, which no reading has, is refused."""
-    monkeypatch.setattr(lease, "GIVE_UP_SECONDS", 0.2)
+    monkeypatch.setattr(queue_lease, "GIVE_UP_SECONDS", 0.2)
     await put(broker, letter(QUEUE, 1))
     async with leased(broker, QUEUE):
         with pytest.raises(LeaseHeldError, match="another tool is reading"):
@@ -250,14 +250,14 @@ async def test_a_reading_that_fails_changes_nothing(
     before = await listed(store, broker)
     await put(broker, *(letter(QUEUE, n) for n in range(2, 20)))
     await age(store, 60)
-    monkeypatch.setattr(lease, "PAGE_LETTERS", 4)
-    insert = readings.insert_rows
+    monkeypatch.setattr(queue_lease, "PAGE_LETTERS", 4)
+    insert = table_refresh.insert_rows
 
     async def lose(connection: Any, queue: str, rows: Any) -> None:
         await insert(connection, queue, rows)
         broker.drop_connections()
 
-    monkeypatch.setattr(readings, "insert_rows", lose)
+    monkeypatch.setattr(table_refresh, "insert_rows", lose)
     with pytest.raises(BrokerDownError):
         await listed(store, broker)
     assert len(await rows(store)) == 1
@@ -320,14 +320,14 @@ async def test_commands_at_one_moment(database_url: str, namespace: str, amqp_ur
 async def counted_bytes(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[], int]]:
     """Count the bytes of bodies that are held at once: received, and not yet taken, or taken and not yet let go."""
     most = 0
-    receive = lease.PagedLease.on_delivery
+    receive = queue_lease.PagedLease.on_delivery
 
-    def on_delivery(self: lease.PagedLease, delivery: Any) -> None:
+    def on_delivery(self: queue_lease.PagedLease, delivery: Any) -> None:
         nonlocal most
         receive(self, delivery)
         most = max(most, self._page_bytes)
 
-    monkeypatch.setattr(lease.PagedLease, "on_delivery", on_delivery)
+    monkeypatch.setattr(queue_lease.PagedLease, "on_delivery", on_delivery)
     yield lambda: most
 
 
@@ -364,7 +364,7 @@ async def test_memory_has_a_bound(
         await put(broker, *letters[start : start + 50])
     async with counted_bytes(monkeypatch) as most:
         assert await tool(store, broker, namespace) == COUNT
-    assert lease.PAGE_BYTES <= most() <= lease.PAGE_BYTES + SLACK_BYTES, most()
+    assert queue_lease.PAGE_BYTES <= most() <= queue_lease.PAGE_BYTES + SLACK_BYTES, most()
     async with leased_pages(broker, queue) as again:
         ids = [delivery.message_id async for page in again.pages() for delivery in page]
     assert sorted(map(str, ids)) == sorted(each.message_id for each in letters)

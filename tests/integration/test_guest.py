@@ -22,7 +22,7 @@ from consumer.worker.due_dispatcher import Dispatcher
 from consumer.worker.gate import Gate
 from consumer.worker.publishing_connection import Publisher
 from consumer.worker.reconnect_backoff import Backoff
-from ops.doctor.schema_remarks import schema_remarks
+from ops.doctor.incomplete_migrations import schema_remarks
 from statemachine import (
     CHAIN,
     TRANSITIONS,

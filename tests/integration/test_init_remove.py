@@ -16,8 +16,8 @@ from consumer.store.lock_retries import LockWaitError, WaitPolicy
 from consumer.store.rules_template import Mode
 from consumer.store.schema_diff import inspect_schema
 from consumer.worker.gate import ClosedBy
+from ops.doctor.incomplete_migrations import removal_remarks, schema_remarks
 from ops.doctor.schema_checks import check_schema
-from ops.doctor.schema_remarks import removal_remarks, schema_remarks
 from ops.doctor.website_checks import check_websites
 from tests.conftest import make_schema
 from tests.existing_product import IDS, OPERATIONS, RELEASED, ROLE, Operation, carry_out, moved

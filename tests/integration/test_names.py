@@ -14,7 +14,7 @@ from consumer.store import schema_lifecycle
 from consumer.store.database import Store
 from consumer.store.schema_diff import inspect_schema
 from ops.dead_letters.redrive_forecast import forecast_redrive
-from ops.doctor.schema_remarks import schema_remarks
+from ops.doctor.incomplete_migrations import schema_remarks
 from ops.errors import NotFoundError
 from ops.websites.queries import find_website_ids
 from tests.factories import make_delivery

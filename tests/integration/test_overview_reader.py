@@ -11,7 +11,7 @@ from consumer.broker.protocol import Message
 from consumer.broker.topology import Topology
 from consumer.config import Settings
 from consumer.store.database import Store
-from ops.dead_letters.lease import leased
+from ops.dead_letters.queue_lease import leased
 from ops.doctor import overview
 from ops.doctor.overview import OverviewReader
 from ops.doctor.run import SharedReport

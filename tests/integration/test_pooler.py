@@ -16,7 +16,7 @@ from consumer.store.database import Store
 from consumer.store.migration_runner import MigrationError
 from consumer.store.sessions.prepared_session import Session
 from consumer.store.sessions.transaction_pooler_session import PooledSession
-from consumer.worker.database_recovery import DatabaseProbe
+from consumer.worker.database_probe import DatabaseProbe
 from consumer.worker.gate import ClosedBy, Gate
 from consumer.worker.reconnect_backoff import Backoff
 from ops.doctor.run import run_checks

@@ -9,7 +9,7 @@ from consumer.broker.protocol import BrokerDownError, Delivery, Message
 from consumer.broker.rabbitmq.adapter import RabbitBroker
 from consumer.broker.topology import Topology
 from ops.dead_letters.actions import redrive
-from ops.dead_letters.queries import DeadLetterFilter, peek_dead_letters
+from ops.dead_letters.queue_reader import DeadLetterFilter, peek_dead_letters
 from ops.publishing import publish_all, publishing
 from tests.contract.faulty_broker import FaultyMemoryBroker
 

@@ -14,7 +14,7 @@ from consumer.messages.inbound import PoisonError, decode
 from consumer.store.database import Store
 from ops.audit.trail import AuditTrail
 from ops.dead_letters.actions import redrive
-from ops.dead_letters.queries import DeadLetterFilter, find_dead_letters
+from ops.dead_letters.queue_reader import DeadLetterFilter, find_dead_letters
 from ops.dead_letters.redrive_forecast import (
     RedriveProspect,
     ReferencedRows,

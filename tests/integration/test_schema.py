@@ -14,7 +14,7 @@ from consumer.store.rules_template import Mode
 from consumer.store.schema_diff import inspect_schema
 from ops.doctor.findings import Level
 from ops.doctor.schema_checks import check_schema
-from statemachine.machine_definition import DEFINITION, Definition
+from statemachine.definition_digest import DEFINITION, Definition
 from tests.factories import LIVE
 from tests.schema_files import CATALOGUE, SCHEMA, catalogue_text
 

@@ -12,12 +12,12 @@ import pytest
 
 from consumer.store import rules_template, schema_lifecycle
 from consumer.store.database import Store
-from consumer.store.indexes import STATEMENT, index_statements
+from consumer.store.index_builder import STATEMENT, index_statements
 from consumer.store.lock_retries import LockWaitError, WaitPolicy
 from consumer.store.migration_runner import IN_BATCHES, MIGRATIONS, OUTSIDE
 from consumer.store.rules_template import Mode
 from consumer.store.schema_diff import inspect_schema
-from ops.doctor.schema_remarks import schema_remarks
+from ops.doctor.incomplete_migrations import schema_remarks
 from tests.existing_product import RELEASED, ROLE
 
 SECONDS = 60

@@ -13,13 +13,13 @@ from consumer.domain.outcomes import Advanced, AlreadyDone
 from consumer.messages.inbound import Command
 from consumer.provisioning.use_case import Policy, ProvisioningUseCase
 from consumer.store.database import Store
-from consumer.store.properties_view import refresh_properties
+from consumer.store.properties_view_refresh import refresh_properties
 from consumer.store.sessions.prepared_session import find_optional
-from consumer.worker import view_refresher
+from consumer.worker import properties_view_refresher
 from consumer.worker.gate import Gate
-from consumer.worker.view_refresher import RETRY_SECONDS, ViewRefresher
+from consumer.worker.properties_view_refresher import RETRY_SECONDS, ViewRefresher
 from ops.websites.queries import statuses
-from seeders.inserts import OPTIONAL
+from seeders.insert_statements import OPTIONAL
 from seeders.loading.pack_library import PackLibrary
 from seeders.seeding import Seeders
 from seeders.step_bindings import BINDINGS
@@ -396,7 +396,7 @@ async def test_without_the_view_nothing_is_done(
     await own.close()
     await guest.execute("DROP MATERIALIZED VIEW pwb_properties")
     view, asked = refresher(guest_store, []), []
-    monkeypatch.setattr(view_refresher, "refresh_properties", lambda *arguments: _noted(asked, arguments))
+    monkeypatch.setattr(properties_view_refresher, "refresh_properties", lambda *arguments: _noted(asked, arguments))
     await view.run_once()
     await view.run_once()
     assert len(asked) == 1

@@ -24,7 +24,7 @@ from ops.doctor.findings import Level
 from ops.doctor.sequence_checks import check_sequences
 from ops.errors import InvalidInputError
 from ops.websites.signups.submission import reserve_ids
-from seeders import inserts, seeding
+from seeders import insert_statements, seeding
 from seeders.loading.pack_library import PackLibrary
 from seeders.seeding import Seeders
 from statemachine import Trigger
@@ -237,14 +237,16 @@ async def test_websites_go_live_after_a_restore(store: Store, database_url: str,
 async def test_an_insert_that_skips_conflicts_skips_no_owner(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where conflicts of any unique index are skipped, one of the id is, too: the owner is missed, then inserted."""
     skipping = re.sub(r"ON CONFLICT .*DO NOTHING", "ON CONFLICT DO NOTHING", seeding.STATEMENTS["insert_users"])
-    monkeypatch.setitem(inserts.SQL, "insert_users", skipping)
+    monkeypatch.setitem(insert_statements.SQL, "insert_users", skipping)
     async with store.connection() as connection:
         await connection.execute(RESTORED)
     for outcome in await provision(store).batch(signups(100, 101)):
         assert isinstance(outcome, Advanced)
     # An owner who is not there for another reason is a guard that does not hold, as ever.
     monkeypatch.setitem(
-        inserts.SQL, "insert_users", "SELECT 1 WHERE $1::bigint[] IS NULL AND $2::text[] IS NULL AND $3::text[] IS NULL"
+        insert_statements.SQL,
+        "insert_users",
+        "SELECT 1 WHERE $1::bigint[] IS NULL AND $2::text[] IS NULL AND $3::text[] IS NULL",
     )
     (outcome,) = await provision(store).batch(signups(102))
     assert isinstance(outcome, Attempted)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ops.websites.signups.submission import publish_signups, wait_for_signups
-from seeders.email_addresses import canonical_email
+from seeders.canonical_email import canonical_email
 from tests.service import NAMESPACE, SECONDS, starter
 
 

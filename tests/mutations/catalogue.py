@@ -55,7 +55,7 @@ MUTATIONS = (
             ),
             (
                 "consumer/worker/delivery_settlement.py",
-                "            await session.ack_all([delivery for delivery in deliveries if not delivery.omitted_bytes])\n",
+                "            await session.ack_all(kept)\n",
                 "            assert session\n",
             ),
         )[::-1],
@@ -259,7 +259,7 @@ MUTATIONS = (
         "two tools take the dead letters at once",
         (
             (
-                "ops/dead_letters/lease.py",
+                "ops/dead_letters/queue_lease.py",
                 "            if (await session.counts(queue)).consumers == 1:\n",
                 "            if (await session.counts(queue)).consumers >= 1:\n",
             ),

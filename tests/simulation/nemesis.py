@@ -10,7 +10,7 @@ import asyncpg
 
 from consumer.broker.protocol import BrokerError
 from ops.dead_letters.actions import redrive
-from ops.dead_letters.lease import LeaseHeldError
+from ops.dead_letters.queue_lease import LeaseHeldError
 from tests.simulation.database import Transaction
 from tests.simulation.world import BAD_PACKS, TOPOLOGY, World
 

@@ -7,7 +7,7 @@ import pytest
 
 from ops.dead_letters.broker_deaths import NO_REASON, OTHERWISE, SENTENCES
 from ops.dead_letters.groups import group_dead_letters
-from ops.dead_letters.queries import DeadLetterFilter, summarize
+from ops.dead_letters.queue_reader import DeadLetterFilter, summarize
 from tests.factories import TOPOLOGY, make_delivery
 
 AT = datetime(2026, 11, 30, 12, tzinfo=UTC)

@@ -6,7 +6,7 @@ from typing import Any
 
 from consumer.broker.topology import Topology
 from ops.dead_letters.groups import group_dead_letters
-from ops.dead_letters.queries import DeadLetterFilter, full_record
+from ops.dead_letters.queue_reader import DeadLetterFilter, full_record
 from ops.dead_letters.redriven_messages import original_message
 from tests.factories import make_delivery
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pamqp import encode
 
-from consumer.broker.rabbitmq.header_table import MAX_BYTES, read_headers
+from consumer.broker.rabbitmq.header_reader import MAX_BYTES, read_headers
 from consumer.domain.outcomes import Reason, Rejected
 from consumer.messages.outbound_dead_letters import (
     MAX_SENDER_HEADER_BYTES,

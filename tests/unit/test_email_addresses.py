@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from seeders.email_addresses import ADDRESS_MAX, canonical_email, comparable, other_spellings
+from seeders.canonical_email import ADDRESS_MAX, canonical_email, comparable, other_spellings
 
 ANA = "ana@bücher.example"
 SPELLINGS = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pamqp import decode, encode
 
-from consumer.broker.rabbitmq.header_table import (
+from consumer.broker.rabbitmq.header_reader import (
     MAX_BYTES,
     MAX_ENTRIES,
     MAX_LEVELS,
@@ -21,7 +21,7 @@ from consumer.domain.outcomes import Reason, Rejected
 from consumer.messages.inbound import PoisonError
 from consumer.messages.inbound import decode as decode_delivery
 from consumer.messages.outbound_dead_letters import OWN_HEADERS, dead_letter
-from ops.dead_letters.queries import summarize
+from ops.dead_letters.queue_reader import summarize
 from ops.dead_letters.redriven_messages import as_redelivered, original_message
 from tests.factories import TOPOLOGY, make_delivery
 

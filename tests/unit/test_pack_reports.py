@@ -11,7 +11,7 @@ import pytest
 import seeders
 from ops.errors import InvalidInputError, NotFoundError
 from ops.packs import reports
-from ops.packs.selection import select_all_packs, select_packs
+from ops.packs.pack_argument import select_all_packs, select_packs
 
 TREE = Path(seeders.__file__).parents[1]
 SHIPPED = TREE / "seeders" / "packs"

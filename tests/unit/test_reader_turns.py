@@ -3,7 +3,7 @@
 import pytest
 
 from ops.console.access.concurrency_limits import QuotaError
-from ops.console.access.reader_turns import ReaderTurns
+from ops.console.access.dead_letter_read_limit import ReaderTurns
 
 
 class Clock:

@@ -6,7 +6,7 @@ from consumer.store.migration_runner import MIGRATIONS, runs_in
 from consumer.store.provisioning_statements import RESTING
 from consumer.store.rules_template import Mode, installed_definition, render, unrender
 from statemachine import TRANSITIONS, State
-from statemachine.machine_definition import DEFINITION, Definition
+from statemachine.definition_digest import DEFINITION, Definition
 from tests.schema_files import SCHEMA, schema_text
 
 LONGER = DEFINITION | Definition(frozenset({("ready", "archived"), ("archived", "live")}))

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from ops.text.fingerprint import MAX_CHARACTERS, fingerprint, group_id
+from ops.text.error_fingerprint import MAX_CHARACTERS, fingerprint, group_id
 from ops.text.printable import escaped, indented, json_text
 
 NASTY = "\x1b[2J\x9b31m\x07\r\u202eevil\u2066\x7f\0\ud800 é 漢 🏠"

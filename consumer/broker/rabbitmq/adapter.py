@@ -16,8 +16,8 @@ from consumer.broker.rabbitmq import declaration, topology_comparison
 from consumer.broker.rabbitmq.connection import RabbitConnection, connect
 from consumer.broker.rabbitmq.consumer import RabbitConsumer
 from consumer.broker.rabbitmq.errors import user_of
+from consumer.broker.rabbitmq.permissions import has_rights
 from consumer.broker.rabbitmq.publisher import RabbitPublisher
-from consumer.broker.rabbitmq.rights import has_rights
 from consumer.broker.topology import Topology
 
 MAX_PREFETCH = 65_535

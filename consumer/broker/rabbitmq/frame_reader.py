@@ -32,7 +32,7 @@ from consumer.broker.rabbitmq.frame_format import (
     RETURN,
     TAG,
 )
-from consumer.broker.rabbitmq.header_table import RefusedHeadersError, read_headers
+from consumer.broker.rabbitmq.header_reader import RefusedHeadersError, read_headers
 
 MAX_FRAME_BYTES = 1 << 20
 """The longest frame, unless the broker was configured to longer ones: RabbitMQ's have 128 KiB."""

@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 
 from consumer.error_classification import SESSION_LOST, PoolerError
-from seeders.inserts import FIND_COLUMNS, NEEDED_COLUMNS, OPTIONAL
+from seeders.insert_statements import FIND_COLUMNS, NEEDED_COLUMNS, OPTIONAL
 from seeders.seeding import STATEMENTS as SEEDING
 from seeders.sql_loader import read_statements
 

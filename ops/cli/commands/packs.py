@@ -27,7 +27,7 @@ def list_packs(*, as_json: bool) -> None:
     from consumer.factories import pack_folders
     from ops.cli.tables import packs as pack_tables
     from ops.packs import reports
-    from ops.packs.selection import select_all_packs
+    from ops.packs.pack_argument import select_all_packs
 
     async def work() -> dict[str, Any]:
         return await reports.check_packs(select_all_packs(pack_folders(settings), settings.images_url))
@@ -78,7 +78,7 @@ def check_packs(*, pack: str | None, as_json: bool) -> None:
     from ops.cli.tables import packs as pack_tables
     from ops.errors import InvalidInputError, NotFoundError
     from ops.packs import reports
-    from ops.packs.selection import select_all_packs, select_packs
+    from ops.packs.pack_argument import select_all_packs, select_packs
 
     try:
         folders, url = pack_folders(settings), settings.images_url

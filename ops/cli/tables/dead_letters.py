@@ -7,8 +7,8 @@ from rich.text import Text
 
 from consumer.messages.foreign_text import printable
 from ops.cli.tables.columns import cell, console, print_rows, time_cell
-from ops.dead_letters.readings import Reading
 from ops.dead_letters.redrive_forecast import PROSPECT_TEXTS, RedriveProspect
+from ops.dead_letters.table_refresh import Reading
 from ops.text.printable import escaped, indented, json_text
 
 MAX_BODY_CHARACTERS = 20_000

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
 from ops.audit.trail import MAX_REASON_CHARACTERS
-from ops.text.durations import span
+from ops.text.duration_text import span
 from ops.text.printable import escaped, json_escaped
 
 

@@ -10,7 +10,7 @@ from ops.console.context import Context
 from ops.console.routes.inputs import OptionalLine, OptionalWhole, Reason
 from ops.dead_letters import listing
 from ops.dead_letters.listing import DeadLetterListing
-from ops.dead_letters.queries import DeadLetterFilter
+from ops.dead_letters.queue_reader import DeadLetterFilter
 from ops.dead_letters.selection_forecast import SelectionForecast, forecast_selection
 
 MAX_LISTED = 500

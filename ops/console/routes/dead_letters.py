@@ -30,7 +30,7 @@ from ops.console.routes.dead_letter_models import (
 )
 from ops.console.routes.inputs import ApiRoute, Posted, typed_query, verb_in_path
 from ops.dead_letters import actions as dead_letter_actions
-from ops.dead_letters import queries, redrive_forecast
+from ops.dead_letters import queue_reader, redrive_forecast
 from ops.dead_letters.edited_copies import EditRefusedError
 from ops.dead_letters.listing import DeadLetterListing
 from ops.dead_letters.reader_redaction import for_readers
@@ -125,7 +125,7 @@ async def _whole(context: Context, person: Person, message_id: str) -> dict[str,
     if not found:
         raise NotFoundError(f"there is no dead letter {message_id[:100]}")
     (forecast,) = await redrive_forecast.forecast_redrive(context.store, found[:1], context.settings.owner_by_id)
-    letter = queries.full_record(found[0], context.namespace) | forecast
+    letter = queue_reader.full_record(found[0], context.namespace) | forecast
     return letter if person.is_operator else for_readers(letter)
 
 
@@ -133,7 +133,7 @@ async def _find(context: Context, person: Person, wanted: WantedDeadLetters) -> 
     """Return dead letters whole, the latest first. Raises LeaseHeldError, and QuotaError where a reader has no turn."""
     whole = person.is_operator
     with nullcontext() if whole else context.reader_turns.turn():
-        found = await queries.find_dead_letters(context.broker, context.namespace, wanted.filter, whole=whole)
+        found = await queue_reader.find_dead_letters(context.broker, context.namespace, wanted.filter, whole=whole)
     return found.deliveries
 
 
@@ -204,7 +204,7 @@ async def _carry_out(context: Context, person: Person, verb: str, action: Action
         LeaseHeldError, SelectionChangedError, EditRefusedError, BrokerError: as in `ops.dead_letters.actions`.
     """
     wanted = action.filter
-    if wanted == queries.ALL and not action.all:
+    if wanted == queue_reader.ALL and not action.all:
         raise InvalidInputError("message_ids: name them, or a filter, or say all")
     trail = AuditTrail(context.store, person.actor, action.why, person.proof)
     if verb == "redrive":

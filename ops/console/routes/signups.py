@@ -12,7 +12,7 @@ from ops.console.context import Console
 from ops.console.routes.authorization import SignupSystem
 from ops.console.routes.inputs import ApiRoute, NoFields, OptionalWhole, Posted
 from ops.errors import InvalidInputError
-from ops.websites.signups.availability import NameProblem, subdomain_availability
+from ops.websites.signups.subdomain_availability import NameProblem, subdomain_availability
 from ops.websites.signups.submission import message_id_of, publish_signup, reserve_ids
 
 api = APIRouter(route_class=ApiRoute)

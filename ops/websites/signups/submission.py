@@ -18,7 +18,7 @@ from consumer.provisioning.signup_conflicts import conflict, users_to_compare
 from consumer.store.database import Store
 from consumer.store.sequences import WEBSITES, id_sequences, move_past_rows
 from ops.audit.trail import Action, ActionItem
-from ops.dead_letters.queries import peek_dead_letters
+from ops.dead_letters.queue_reader import peek_dead_letters
 from ops.errors import InvalidInputError
 from ops.publishing import publish_all, publishing, website_created
 from ops.websites import queries

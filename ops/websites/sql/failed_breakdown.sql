@@ -4,7 +4,7 @@ SELECT pack, site_type, failed_from, hour, grouping(pack, site_type, failed_from
        count(*) AS websites, min(attempts) AS least_attempts, max(attempts) AS most_attempts
   FROM (SELECT coalesce(nullif(seed_pack_name, ''), $2::jsonb ->> site_type, $3) AS pack,
                coalesce(site_type, 'none') AS site_type, coalesce(provisioning_failed_from, 'unknown') AS failed_from,
-               date_trunc('hour', provisioning_failed_at) AS hour, provisioning_attempts AS attempts
+               date_trunc('hour', provisioning_failed_at, 'UTC') AS hour, provisioning_attempts AS attempts
           FROM pwb_websites
          WHERE provisioning_state = 'failed' AND id = ANY ($1::bigint[])) AS member
  GROUP BY GROUPING SETS ((pack), (site_type), (failed_from), (hour), ())

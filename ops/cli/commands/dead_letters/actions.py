@@ -120,7 +120,7 @@ def edit_dead_letter(
     from ops.audit.trail import AuditTrail
     from ops.cli.tables.dead_letters import print_redrive_forecast
     from ops.dead_letters.actions import edit
-    from ops.dead_letters.queries import DeadLetterFilter
+    from ops.dead_letters.queue_reader import DeadLetterFilter
 
     found = find_or_exit(settings, DeadLetterFilter(message_ids=frozenset({message_id})))
     if not found:
@@ -151,7 +151,7 @@ def _selected_or_exit(
 
     It ends where neither ids nor --all are given: nothing of this happens to all by mistake.
     """
-    from ops.dead_letters.queries import DeadLetterFilter
+    from ops.dead_letters.queue_reader import DeadLetterFilter
 
     if message_ids and every:
         fail("name message ids or say --all, not both", EXIT_USAGE)
@@ -185,7 +185,7 @@ def _carry_out(
     from consumer.factories import make_broker
     from ops.audit.identity_proof import local_proof
     from ops.audit.trail import AuditTrail
-    from ops.dead_letters.queries import DeadLetterFilter
+    from ops.dead_letters.queue_reader import DeadLetterFilter
 
     if not selected:
         return []
@@ -224,7 +224,7 @@ def _edited_copy(settings: "Settings", delivery: "Delivery", given: bytes | None
 
 
 def _exit_if_missing(selection: dict[str, Any], found: list[dict[str, Any]]) -> None:
-    from ops.dead_letters.queries import spellings
+    from ops.dead_letters.queue_reader import spellings
 
     if absent := set(selection["message_ids"]).difference(*(spellings(each["message_id"]) for each in found)):
         fail(absence_of(*sorted(absent)), EXIT_FAILED)

@@ -17,7 +17,7 @@ from ops.errors import EXIT_FAILED
 if TYPE_CHECKING:
     from consumer.broker.protocol import Delivery
     from consumer.config import Settings
-    from ops.dead_letters.queries import DeadLetterFilter, DeadLetterList
+    from ops.dead_letters.queue_reader import DeadLetterFilter, DeadLetterList
 
 
 def filter_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -40,7 +40,7 @@ def exit_on_refusal() -> Iterator[None]:
     """End with one line where dead letters cannot be leased, are not those that were seen, or may not be edited."""
     from ops.dead_letters.actions import SelectionChangedError
     from ops.dead_letters.edited_copies import EditRefusedError
-    from ops.dead_letters.lease import LeaseHeldError
+    from ops.dead_letters.queue_lease import LeaseHeldError
 
     try:
         yield
@@ -51,7 +51,7 @@ def exit_on_refusal() -> Iterator[None]:
 def find_or_exit(settings: "Settings", selection: "DeadLetterFilter") -> "list[Delivery]":
     """Return the selected dead letters whole, the latest first."""
     from consumer.factories import make_broker
-    from ops.dead_letters.queries import find_dead_letters
+    from ops.dead_letters.queue_reader import find_dead_letters
 
     with exit_on_refusal():
         found: DeadLetterList = run_async(find_dead_letters(make_broker(settings), settings.namespace, selection))
@@ -92,7 +92,7 @@ def list_dead_letters(*, limit: int, grouped: bool, as_json: bool, **filters: An
     from consumer.factories import make_broker
     from ops.cli.tables.dead_letters import print_dead_letters, print_groups
     from ops.dead_letters.listing import DeadLetterListing, read_listing
-    from ops.dead_letters.queries import DeadLetterFilter
+    from ops.dead_letters.queue_reader import DeadLetterFilter
 
     broker, selection, read_by = make_broker(settings), DeadLetterFilter(**filters), default_actor()
     with exit_on_refusal():
@@ -123,7 +123,7 @@ def show_dead_letter(*, message_id: str, as_json: bool) -> None:
     """
     settings = settings_or_exit()
     from ops.cli.tables.dead_letters import print_dead_letter
-    from ops.dead_letters.queries import DeadLetterFilter, full_record
+    from ops.dead_letters.queue_reader import DeadLetterFilter, full_record
     from ops.dead_letters.redrive_forecast import forecast_redrive
 
     found = find_or_exit(settings, DeadLetterFilter(message_ids=frozenset({message_id})))[:1]
@@ -150,7 +150,7 @@ def export_dead_letters(*, output: Path | None, as_json: bool, **filters: Any) -
     from ops.audit.identity_proof import local_proof
     from ops.audit.trail import AuditTrail
     from ops.dead_letters.actions import write_export
-    from ops.dead_letters.queries import DeadLetterFilter
+    from ops.dead_letters.queue_reader import DeadLetterFilter
 
     broker, namespace, selection = make_broker(settings), settings.namespace, DeadLetterFilter(**filters)
     proof, actor = local_proof(settings), default_actor()

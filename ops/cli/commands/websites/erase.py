@@ -57,7 +57,7 @@ def erase(*, website_or_email: str, reason: str | None, dry_run: bool, actor: st
 def _erase(settings: "Settings", name: str, **options: Any) -> dict[str, Any]:
     from consumer.factories import make_broker
     from ops.audit.identity_proof import local_proof
-    from ops.dead_letters.lease import LeaseHeldError
+    from ops.dead_letters.queue_lease import LeaseHeldError
     from ops.retention import erasure, erasure_target
 
     async def work(store: "Store") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from consumer.messages.inbound import Command
 from consumer.messages.inbound_contracts import OwnerByEmail
 from consumer.store.database import Store
-from seeders.email_addresses import canonical_email, other_spellings
+from seeders.canonical_email import canonical_email, other_spellings
 from seeders.sql_loader import read_statements
 
 SQL = read_statements("consumer.store.sql.unprepared")

@@ -20,7 +20,7 @@ from consumer.messages.inbound_contracts import MAX_ID, WEBSITE_CREATED
 from consumer.messages.outbound_dead_letters import OWN_HEADERS
 from ops.dead_letters.broker_deaths import broker_death
 from ops.dead_letters.groups import group_of_dead_letter
-from ops.dead_letters.lease import MAX_LEASED, PagedLease, leased_pages
+from ops.dead_letters.queue_lease import MAX_LEASED, PagedLease, leased_pages
 from ops.text.email_masking import masked
 from ops.text.printable import escaped
 

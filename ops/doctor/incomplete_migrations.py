@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from consumer.store.indexes import DoubledRows, breaking_rows, doubled_rows, index_statements
+from consumer.store.index_builder import DoubledRows, breaking_rows, doubled_rows, index_statements
 from consumer.store.migration_runner import MIGRATIONS
 from consumer.store.rules_template import Mode, render
 from consumer.store.schema_diff import RENAMED, SQL, Difference, schema_parts

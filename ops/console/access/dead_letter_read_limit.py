@@ -1,7 +1,7 @@
-"""Readers' turns at the dead-letter queue: one at a time, and together no more than a tenth of the time.
+"""Limits how long readers read the dead-letter queue: one at a time, and together a tenth of the time.
 
-Only one tool at a time receives dead letters (`ops.dead_letters.lease`), and who acts on them waits a few seconds for
-it. Readers who open one letter after another would keep operators from acting.
+Only one tool at a time receives dead letters (`ops.dead_letters.queue_lease`), and who acts on them waits a few seconds
+for it. Readers who open one letter after another would keep operators from acting.
 """
 
 import time

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from consumer.error_classification import classify
 from consumer.store.database import Store
-from consumer.store.properties_view import refresh_properties
+from consumer.store.properties_view_refresh import refresh_properties
 from consumer.telemetry.logs import log
 from consumer.worker.gate import Gate
 

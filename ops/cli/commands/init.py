@@ -100,7 +100,7 @@ async def _make_schema(store: "Store", mode: str | None, *, finish: bool) -> tup
     from consumer.store.lock_retries import LockWaitError, WaitPolicy
     from consumer.store.migration_runner import MigrationError
     from consumer.store.rules_template import Mode
-    from ops.doctor.schema_remarks import schema_remarks
+    from ops.doctor.incomplete_migrations import schema_remarks
     from ops.errors.reports import known_hint
 
     policy = WaitPolicy(report=warn)
@@ -132,7 +132,7 @@ async def _remove(store: "Store") -> None:
     from consumer.store.lock_retries import LockWaitError, WaitPolicy
     from consumer.store.migration_runner import MigrationError
     from consumer.store.schema_diff import inspect_schema
-    from ops.doctor.schema_remarks import removal_remarks
+    from ops.doctor.incomplete_migrations import removal_remarks
 
     if "provisioning_workers" not in await schema_lifecycle.lacking(store):
         await _no_workers(store, "--remove")

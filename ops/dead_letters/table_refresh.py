@@ -13,7 +13,7 @@ from typing import Any
 
 from consumer.broker.protocol import Broker
 from consumer.store.database import Store
-from ops.dead_letters import lease as leases
+from ops.dead_letters import queue_lease
 from ops.dead_letters.dead_letter_table import (
     SQL,
     Digests,
@@ -24,7 +24,7 @@ from ops.dead_letters.dead_letter_table import (
     known_digests,
     row_of,
 )
-from ops.dead_letters.lease import LeaseHeldError, leased_pages
+from ops.dead_letters.queue_lease import LeaseHeldError, leased_pages
 
 FRESH_SECONDS = 2.0
 """So old a reading may be for a list to show it: a page that many people look at reads the queue once for them all."""
@@ -92,7 +92,7 @@ async def fresh_reading(
                     return await _read_queue(turn, broker, queue, read_by, text, brief=fallback is not None)
         except LeaseHeldError as held:
             return FreshReading(_instead(fallback, str(held), held))
-        if now() - began > leases.GIVE_UP_SECONDS:
+        if now() - began > queue_lease.GIVE_UP_SECONDS:
             held_text = f"another tool is reading {queue}: try again when it has finished"
             return FreshReading(_instead(fallback, held_text, LeaseHeldError(held_text)))
         await asyncio.sleep(POLL_SECONDS)
@@ -136,7 +136,7 @@ async def _read_queue(
     turn: _Turn, broker: Broker, queue: str, read_by: str, text: str | None, *, brief: bool
 ) -> FreshReading:
     """Read the queue into the table; `brief`: do not wait long for its lease. Raises LeaseHeldError."""
-    wait = min(HELD_SECONDS, leases.GIVE_UP_SECONDS) if brief else leases.GIVE_UP_SECONDS
+    wait = min(HELD_SECONDS, queue_lease.GIVE_UP_SECONDS) if brief else queue_lease.GIVE_UP_SECONDS
     async with leased_pages(broker, queue, give_up_seconds=wait) as lease:
         count, with_text = await _write(turn.connection, lease, (text or "").lower())
         beyond = lease.ready - count
@@ -146,7 +146,7 @@ async def _read_queue(
     return FreshReading(_reading(row), frozenset(with_text))
 
 
-async def _write(connection: Any, lease: leases.PagedLease, text: str) -> tuple[int, set[bytes]]:
+async def _write(connection: Any, lease: queue_lease.PagedLease, text: str) -> tuple[int, set[bytes]]:
     """Write what is in the queue and not in the table, and delete what is in the table alone; return how many there
     are, and the digests of those whose bodies have the text."""
     queue = lease.queue
